@@ -1,0 +1,331 @@
+//! The life-cycle routines of a virtual circuit, over the operations that its owner provides.
+//!
+//! The driver implements [`Circuit`] with spin locks, events, rundown protection and IRPs; tests implement it with
+//! threads of a model checker. The order of steps below is the specification's (5.10, 5.12, 5.13); each `hold` is one
+//! decision.
+
+use crate::Error;
+use crate::ledger::{Handover, InFlight, Kind, Ledger};
+use crate::life::{Built, Local, Mode, Notice};
+
+/// One second in units of 100 ns.
+const SECOND_100NS: u64 = 10_000_000;
+
+/// How long a tear-down waits for an orderly end before it aborts.
+pub const ORDERLY_WAIT_100NS: u64 = 10 * SECOND_100NS;
+
+/// How long a tear-down waits for an abort before it cancels and closes.
+pub const ABORT_WAIT_100NS: u64 = 30 * SECOND_100NS;
+
+/// The time-out that a `TDI_DISCONNECT_RELEASE` request carries: shorter than [`ORDERLY_WAIT_100NS`], so that a
+/// transport which honours it and the tear-down's own deadline do not race.
+pub const RELEASE_TIMEOUT_100NS: u64 = 8 * SECOND_100NS;
+
+/// How a wait for progress ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waited {
+    /// Something changed.
+    Signalled,
+    /// The time was over.
+    TimedOut,
+}
+
+/// What a request asks of the transport.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Submission {
+    /// `TDI_CONNECT` to the connection's remote address.
+    Connect,
+    /// `TDI_DISCONNECT`.
+    Disconnect(Mode),
+}
+
+/// Which of the circuit's own requests a tear-down sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Prepared {
+    /// The first disconnect.
+    First,
+    /// The escalating abort.
+    Escalation,
+}
+
+/// A circuit as the life-cycle routines see it.
+pub trait Circuit {
+    /// A handle to a request; copying it does not change the request's count.
+    type Request: Copy;
+    /// The list of requests in flight.
+    type List: InFlight<Request = Self::Request>;
+    /// Proof that the caller may wait.
+    type Level;
+
+    /// Runs `decide` under the circuit's lock.
+    fn hold<R>(&self, decide: impl FnOnce(&mut Ledger<Self::List>) -> R) -> R;
+
+    /// Wakes the waiter; called inside a hold.
+    fn signal(&self);
+
+    /// Waits until [`Self::signal`] or for at most `limit_100ns`, or without limit.
+    fn wait(&self, level: &Self::Level, limit_100ns: Option<u64>) -> Waited;
+
+    /// The time since start, in units of 100 ns.
+    fn now_100ns(&self) -> u64;
+
+    /// A new disconnect request, unlisted, with a reference to the circuit of its own. `None` without memory, and once
+    /// the circuit's run-down has begun: a tear-down has claimed it then, which the next look finds.
+    fn new_disconnect(&self) -> Option<Self::Request>;
+
+    /// Undoes [`Self::new_disconnect`], [`Self::prepared`] or the making of a connect request: never listed.
+    fn discard(&self, request: Self::Request);
+
+    /// One of the pre-allocated requests with a reference to the circuit of its own; `None` if the device stack has
+    /// grown past it, and the close has to do its work.
+    fn prepared(&self, which: Prepared) -> Option<Self::Request>;
+
+    /// Sends a listed request down. The request may be over before this returns.
+    fn call_driver(&self, request: Self::Request, submission: Submission);
+
+    /// Gives back the submitter's part of a request.
+    fn drop_part(&self, request: Self::Request);
+
+    /// The final status of a request that is not listed any more.
+    fn status(&self, request: Self::Request) -> i32;
+
+    /// Cancels every listed request, each once.
+    fn cancel_all(&self);
+
+    /// Closes the endpoint's handle, once.
+    fn close_endpoint(&self, level: &Self::Level);
+}
+
+/// Runs one decision under the lock and wakes the waiter, if there is one.
+pub fn change<C: Circuit, R>(circuit: &C, decide: impl FnOnce(&mut Ledger<C::List>) -> R) -> R {
+    circuit.hold(|ledger| {
+        let result = decide(ledger);
+        if ledger.is_waited_for() {
+            circuit.signal();
+        }
+        result
+    })
+}
+
+/// Sends a request that was listed as [`Handover::Submitted`] and notes the return.
+pub fn send_down<C: Circuit>(circuit: &C, request: C::Request, submission: Submission) {
+    circuit.call_driver(request, submission);
+    change(circuit, Ledger::submitted);
+}
+
+/// Waits until `condition` holds, or until the deadline; says which.
+fn wait_until<C: Circuit>(
+    circuit: &C,
+    level: &C::Level,
+    limit_100ns: Option<u64>,
+    mut condition: impl FnMut(&mut Ledger<C::List>) -> bool,
+) -> bool {
+    let start = circuit.now_100ns();
+    let mut look = |again: bool| {
+        circuit.hold(|ledger| {
+            let holds = condition(ledger);
+            ledger.set_waiting(!holds && again);
+            holds
+        })
+    };
+    loop {
+        if look(true) {
+            return true;
+        }
+        let left = limit_100ns
+            .map(|limit| limit.saturating_sub(circuit.now_100ns().saturating_sub(start)));
+        if left == Some(0) || circuit.wait(level, left) == Waited::TimedOut {
+            return look(false);
+        }
+    }
+}
+
+/// `RxCeInitiateVCDisconnect`: all or nothing, and asynchronous.
+///
+/// # Errors
+///
+/// [`Error::InvalidParameter`] for a circuit that is being torn down, [`Error::InsufficientResources`] if a request
+/// was needed and could not be allocated; nothing has changed then.
+pub fn initiate_disconnect<C: Circuit>(circuit: &C) -> Result<(), Error> {
+    let look = || circuit.hold(|ledger| ledger.life.local_disconnect());
+    match look() {
+        Local::Submit(_) => {}
+        Local::Nothing => return Ok(()),
+        Local::Refuse => return Err(Error::InvalidParameter),
+    }
+    let Some(request) = circuit.new_disconnect() else {
+        // Another thread may have settled the matter meanwhile: then memory was not needed.
+        return match look() {
+            Local::Submit(_) => Err(Error::InsufficientResources),
+            Local::Nothing => Ok(()),
+            Local::Refuse => Err(Error::InvalidParameter),
+        };
+    };
+    let decision = change(circuit, |ledger| {
+        let decision = ledger.life.begin_local_disconnect();
+        if let Local::Submit(_) = decision {
+            ledger.insert(&request, Kind::Other, Handover::Submitted);
+        }
+        decision
+    });
+    match decision {
+        Local::Submit(mode) => {
+            send_down(circuit, request, Submission::Disconnect(mode));
+            circuit.drop_part(request);
+            Ok(())
+        }
+        Local::Nothing => {
+            circuit.discard(request);
+            Ok(())
+        }
+        Local::Refuse => {
+            circuit.discard(request);
+            Err(Error::InvalidParameter)
+        }
+    }
+}
+
+/// Connects a published circuit with a connect request whose parts belong to the caller as well as to the transport.
+///
+/// # Errors
+///
+/// The connect's failing status, or [`Error::Aborted`] if a disconnect came between. The circuit is then in
+/// tear-down, drained, and its endpoint is closed or about to be.
+pub fn connect<C: Circuit>(
+    circuit: &C,
+    level: &C::Level,
+    request: C::Request,
+) -> Result<Option<Notice>, Error> {
+    let admitted = change(circuit, |ledger| {
+        let admitted = ledger.life.begin_connect();
+        if admitted {
+            ledger.insert(&request, Kind::Connect, Handover::Submitted);
+        }
+        admitted
+    });
+    if !admitted {
+        circuit.discard(request);
+        unwind(circuit, level);
+        return Err(Error::Aborted);
+    }
+    send_down(circuit, request, Submission::Connect);
+    let mut outcome = Built::Unwind;
+    wait_until(circuit, level, None, |ledger| {
+        let done = !ledger.is_connecting();
+        if !done && !ledger.life.local_disconnect_submitted() {
+            return false;
+        }
+        outcome = ledger.life.end_build(done && circuit.status(request) >= 0);
+        true
+    });
+    match outcome {
+        Built::Alive(notice) => {
+            circuit.drop_part(request);
+            Ok(notice)
+        }
+        Built::Unwind => {
+            unwind(circuit, level);
+            let status = circuit.status(request);
+            circuit.drop_part(request);
+            Err(if status < 0 {
+                Error::Transport(status)
+            } else {
+                Error::Aborted
+            })
+        }
+    }
+}
+
+/// Drains a circuit whose build failed.
+fn unwind<C: Circuit>(circuit: &C, level: &C::Level) {
+    if let Some(abort) = drain(circuit, level) {
+        circuit.drop_part(abort);
+    }
+}
+
+/// `RxCeTearDownVC` from the claim to the empty list. The caller has a reference to the circuit of its own, and does
+/// what comes after: run-down, close, unlinking.
+///
+/// # Errors
+///
+/// [`Error::InvalidParameter`] if the circuit cannot be claimed; nothing has changed then. A failing status of the
+/// last disconnect that was sent is returned inside `Ok`: the tear-down goes on regardless.
+pub fn tear_down<C: Circuit>(
+    circuit: &C,
+    level: &C::Level,
+    wait_for_clean_up: impl FnOnce(),
+) -> Result<Result<(), Error>, Error> {
+    change(circuit, |ledger| ledger.life.begin_tear_down())?;
+    wait_for_clean_up();
+    let first = list_prepared(circuit, Prepared::First, |ledger| {
+        ledger.life.tear_down_disconnect()
+    });
+    if let Some((request, mode)) = first {
+        send_down(circuit, request, Submission::Disconnect(mode));
+    }
+    if !circuit.hold(|ledger| ledger.life.abort_submitted()) {
+        wait_until(circuit, level, Some(ORDERLY_WAIT_100NS), |ledger| {
+            ledger.only_receives()
+        });
+    }
+    let escalation = drain(circuit, level);
+    let remote = circuit.hold(|ledger| ledger.life.remote_disconnect_seen());
+    let last = escalation.or(first.map(|(request, _)| request));
+    let result = match last.map(|request| circuit.status(request)) {
+        Some(status) if status < 0 && !remote => Err(Error::Transport(status)),
+        _ => Ok(()),
+    };
+    for request in [first.map(|(request, _)| request), escalation]
+        .into_iter()
+        .flatten()
+    {
+        circuit.drop_part(request);
+    }
+    Ok(result)
+}
+
+/// Stages 2 and 3: ABORT, then cancel and close, until nothing is listed. Returns the abort, whose submitter's part
+/// is still the caller's.
+fn drain<C: Circuit>(circuit: &C, level: &C::Level) -> Option<C::Request> {
+    let escalation = list_prepared(circuit, Prepared::Escalation, |ledger| {
+        (!ledger.is_empty() && ledger.life.escalate()).then_some(Mode::Abort)
+    });
+    if let Some((request, mode)) = escalation {
+        send_down(circuit, request, Submission::Disconnect(mode));
+    }
+    let abort = escalation.map(|(request, _)| request);
+    if wait_until(circuit, level, Some(ABORT_WAIT_100NS), |ledger| {
+        ledger.is_empty()
+    }) {
+        return abort;
+    }
+    // A request that its submitter has not handed over yet cannot be cancelled.
+    wait_until(circuit, level, None, |ledger| ledger.nobody_submits());
+    circuit.cancel_all();
+    circuit.close_endpoint(level);
+    wait_until(circuit, level, None, |ledger| ledger.is_empty());
+    abort
+}
+
+/// Decides and lists one of the pre-allocated requests in one hold.
+fn list_prepared<C: Circuit>(
+    circuit: &C,
+    which: Prepared,
+    decide: impl FnOnce(&mut Ledger<C::List>) -> Option<Mode>,
+) -> Option<(C::Request, Mode)> {
+    let prepared = circuit.prepared(which);
+    let mode = change(circuit, |ledger| {
+        let mode = decide(ledger)?;
+        let request = prepared.as_ref()?;
+        ledger.insert(request, Kind::Other, Handover::Submitted);
+        Some(mode)
+    });
+    match (prepared, mode) {
+        (Some(request), Some(mode)) => Some((request, mode)),
+        (Some(request), None) => {
+            circuit.discard(request);
+            None
+        }
+        (None, _) => None,
+    }
+}

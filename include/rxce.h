@@ -1,0 +1,266 @@
+/*
+ * rxce.h - the RDBSS connection engine, as exported by rxce.sys.
+ *
+ * Include ntifs.h (or ntddk.h) and tdikrnl.h first. Link with rxce.lib.
+ *
+ * Every RXCE_* structure is allocated by the caller, in nonpaged memory, and stays allocated until its tear-down
+ * routine has returned. All routines are called at IRQL <= APC_LEVEL; all callbacks are called at
+ * IRQL <= DISPATCH_LEVEL in an arbitrary thread, with no lock of the engine held.
+ *
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ */
+#ifndef RXCE_H
+#define RXCE_H
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* SAL, for compilers that have none. */
+#ifndef _In_
+#define _In_
+#endif
+#ifndef _In_opt_
+#define _In_opt_
+#endif
+#ifndef _Inout_
+#define _Inout_
+#endif
+#ifndef _Out_
+#define _Out_
+#endif
+#ifndef _IRQL_requires_max_
+#define _IRQL_requires_max_(irql)
+#endif
+#ifndef _Must_inspect_result_
+#define _Must_inspect_result_
+#endif
+
+/* ---- Signatures ------------------------------------------------------------------------------------------------ */
+
+#define RDBSS_NTC_RXCE_TRANSPORT  ((USHORT)0xEB71)
+#define RDBSS_NTC_RXCE_ADDRESS    ((USHORT)0xEB72)
+#define RDBSS_NTC_RXCE_CONNECTION ((USHORT)0xEB73)
+#define RDBSS_NTC_RXCE_VC         ((USHORT)0xEB74)
+
+/* Every structure begins with its node type code and its size, together one ULONG. */
+#define RXCE_SIGNATURE_MEMBERS \
+    union {                    \
+        struct {               \
+            USHORT Type;       \
+            CSHORT Size;       \
+        };                     \
+        ULONG Signature;       \
+    }
+
+typedef struct _RXCE_SIGNATURE {
+    RXCE_SIGNATURE_MEMBERS;
+} RXCE_SIGNATURE, *PRXCE_SIGNATURE;
+
+#define RXCE_MAKE_SIGNATURE(type, ntc) ((((ULONG)sizeof(type)) << 16) | (ULONG)(ntc))
+#define RXCE_TRANSPORT_SIGNATURE  RXCE_MAKE_SIGNATURE(RXCE_TRANSPORT, RDBSS_NTC_RXCE_TRANSPORT)
+#define RXCE_ADDRESS_SIGNATURE    RXCE_MAKE_SIGNATURE(RXCE_ADDRESS, RDBSS_NTC_RXCE_ADDRESS)
+#define RXCE_CONNECTION_SIGNATURE RXCE_MAKE_SIGNATURE(RXCE_CONNECTION, RDBSS_NTC_RXCE_CONNECTION)
+#define RXCE_VC_SIGNATURE         RXCE_MAKE_SIGNATURE(RXCE_VC, RDBSS_NTC_RXCE_VC)
+
+#define RxCeIsTransportValid(p)  ((p)->Signature == RXCE_TRANSPORT_SIGNATURE)
+#define RxCeIsAddressValid(p)    ((p)->Signature == RXCE_ADDRESS_SIGNATURE)
+#define RxCeIsConnectionValid(p) ((p)->Signature == RXCE_CONNECTION_SIGNATURE)
+#define RxCeIsVcValid(p)         ((p)->Signature == RXCE_VC_SIGNATURE)
+
+/* ---- Structures ------------------------------------------------------------------------------------------------ */
+
+typedef TDI_PROVIDER_INFO RXCE_TRANSPORT_PROVIDER_INFO, *PRXCE_TRANSPORT_PROVIDER_INFO;
+typedef TDI_CONNECTION_INFORMATION RXCE_CONNECTION_INFORMATION, *PRXCE_CONNECTION_INFORMATION;
+typedef TDI_CONNECTION_INFO RXCE_CONNECTION_INFO, *PRXCE_CONNECTION_INFO;
+
+/* One bound TDI provider. */
+typedef struct _RXCE_TRANSPORT {
+    RXCE_SIGNATURE_MEMBERS;
+    UNICODE_STRING Name;
+    PDEVICE_OBJECT pDeviceObject;
+    HANDLE ControlChannel;
+    PFILE_OBJECT pControlChannelFileObject;
+    PRXCE_TRANSPORT_PROVIDER_INFO pProviderInfo;
+    LONG ConnectionCount;
+    LONG VirtualCircuitCount;
+    ULONG QualityOfService;
+} RXCE_TRANSPORT, *PRXCE_TRANSPORT;
+
+struct _RXCE_ADDRESS_EVENT_HANDLER;
+struct _RXCE_CONNECTION_EVENT_HANDLER;
+
+/* One local transport address. */
+typedef struct _RXCE_ADDRESS {
+    RXCE_SIGNATURE_MEMBERS;
+    PRXCE_TRANSPORT pTransport;
+    PTRANSPORT_ADDRESS pTransportAddress;
+    PVOID pContext;
+    struct _RXCE_ADDRESS_EVENT_HANDLER *pHandler;
+    PMDL pReceiveMdl;
+    HANDLE hAddress;
+    PFILE_OBJECT pFileObject;
+    LONG ConnectionCount;
+    LONG VirtualCircuitCount;
+} RXCE_ADDRESS, *PRXCE_ADDRESS;
+
+/* A remote peer and the client's callbacks. */
+typedef struct _RXCE_CONNECTION {
+    RXCE_SIGNATURE_MEMBERS;
+    PRXCE_ADDRESS pAddress;
+    ULONG VirtualCircuitCount;
+    PVOID pContext;
+    struct _RXCE_CONNECTION_EVENT_HANDLER *pHandler;
+    PRXCE_CONNECTION_INFORMATION pConnectionInformation;
+} RXCE_CONNECTION, *PRXCE_CONNECTION;
+
+/* States of a virtual circuit; 0 is "not built". */
+#define RXCE_VC_ACTIVE       ((LONG)0xAA)
+#define RXCE_VC_DISCONNECTED ((LONG)0xDD)
+#define RXCE_VC_TEARDOWN     ((LONG)0xBB)
+
+/* One virtual circuit. */
+typedef struct _RXCE_VC {
+    RXCE_SIGNATURE_MEMBERS;
+    PRXCE_CONNECTION pConnection;
+    HANDLE hEndpoint;
+    PFILE_OBJECT pEndpointFileObject;
+    volatile LONG State;
+    CONNECTION_CONTEXT ConnectionId;
+    PMDL pReceiveMdl;
+    PKEVENT pCleanUpEvent;
+} RXCE_VC, *PRXCE_VC;
+
+/* ---- Send options ---------------------------------------------------------------------------------------------- */
+
+#define RXCE_SEND_EXPEDITED            0x00000020
+#define RXCE_SEND_NO_RESPONSE_EXPECTED 0x00000080
+#define RXCE_SEND_NON_BLOCKING         0x00000100
+#define RXCE_FLAGS_MASK                0xFF000000
+#define RXCE_SEND_SYNCHRONOUS          0x10000000
+#define RXCE_SEND_PARTIAL              0x20000000
+
+/* ---- Callbacks ------------------------------------------------------------------------------------------------- */
+
+typedef NTSTATUS (NTAPI *PRXCE_IND_DISCONNECT)(
+    PVOID pEventContext, PRXCE_VC pVc, int DisconnectDataLength, PVOID DisconnectData,
+    int DisconnectInformationLength, PVOID DisconnectInformation, ULONG DisconnectFlags);
+
+typedef NTSTATUS (NTAPI *PRXCE_IND_ENDPOINT_ERROR)(PVOID pEventContext, NTSTATUS Status);
+
+typedef NTSTATUS (NTAPI *PRXCE_IND_CONNECTION_ERROR)(PVOID pEventContext, PRXCE_VC pVc, NTSTATUS Status);
+
+/*
+ * STATUS_SUCCESS: *BytesTaken bytes of Tsdu were consumed; the rest is indicated again.
+ * STATUS_MORE_PROCESSING_REQUIRED: *pDataBufferSize further bytes go to the chain *pDataBufferPointer, then
+ * RxCeDataReadyEventHandler is called once. STATUS_DATA_NOT_ACCEPTED: nothing was consumed.
+ */
+typedef NTSTATUS (NTAPI *PRXCE_IND_RECEIVE)(
+    PVOID pEventContext, PRXCE_VC pVc, ULONG ReceiveFlags, ULONG BytesIndicated, ULONG BytesAvailable,
+    ULONG *BytesTaken, PVOID Tsdu, PMDL *pDataBufferPointer, PULONG pDataBufferSize);
+
+typedef PRXCE_IND_RECEIVE PRXCE_IND_RECEIVE_EXPEDITED;
+
+typedef NTSTATUS (NTAPI *PRXCE_IND_RECEIVE_DATAGRAM)(
+    PVOID pEventContext, int SourceAddressLength, PVOID SourceAddress, int OptionsLength, PVOID Options,
+    ULONG ReceiveDatagramFlags, ULONG BytesIndicated, ULONG BytesAvailable, ULONG *BytesTaken, PVOID Tsdu,
+    PMDL *pDataBufferPointer, PULONG pDataBufferSize);
+
+typedef NTSTATUS (NTAPI *PRXCE_IND_SEND_POSSIBLE)(PVOID pEventContext, PRXCE_VC pVc, ULONG BytesAvailable);
+
+typedef NTSTATUS (NTAPI *PRXCE_IND_DATA_READY)(
+    PVOID pEventContext, PMDL pBuffer, ULONG CopiedDataSize, NTSTATUS CopyDataStatus);
+
+typedef NTSTATUS (NTAPI *PRXCE_IND_SEND_COMPLETE)(PVOID pEventContext, PVOID pCompletionContext, NTSTATUS Status);
+
+/*
+ * Called exactly once for each asynchronous RxCeSend that returned STATUS_SUCCESS, possibly before RxCeSend returns.
+ * A client that sends again from here over a transport that completes inline recurses.
+ */
+typedef NTSTATUS (NTAPI *PRXCE_IND_CONNECTION_SEND_COMPLETE)(
+    PVOID pEventContext, PRXCE_VC pVc, PVOID pCompletionContext, NTSTATUS Status);
+
+typedef NTSTATUS (NTAPI *PRXCE_IND_CONNECTION_SEND_SUBMITTED)(
+    PVOID pEventContext, PRXCE_VC pVc, PVOID pCompletionContext, NTSTATUS Status);
+
+/* Any member may be NULL. */
+typedef struct _RXCE_ADDRESS_EVENT_HANDLER {
+    PRXCE_IND_ENDPOINT_ERROR RxCeErrorEventHandler;
+    PRXCE_IND_RECEIVE_DATAGRAM RxCeReceiveDatagramEventHandler;
+    PRXCE_IND_DATA_READY RxCeDataReadyEventHandler;
+    PRXCE_IND_SEND_POSSIBLE RxCeSendPossibleEventHandler;
+    PRXCE_IND_SEND_COMPLETE RxCeSendCompleteEventHandler;
+} RXCE_ADDRESS_EVENT_HANDLER, *PRXCE_ADDRESS_EVENT_HANDLER;
+
+/* Any member may be NULL. */
+typedef struct _RXCE_CONNECTION_EVENT_HANDLER {
+    PRXCE_IND_DISCONNECT RxCeDisconnectEventHandler;
+    PRXCE_IND_CONNECTION_ERROR RxCeErrorEventHandler;
+    PRXCE_IND_RECEIVE RxCeReceiveEventHandler;
+    PRXCE_IND_RECEIVE_DATAGRAM RxCeReceiveDatagramEventHandler;
+    PRXCE_IND_RECEIVE_EXPEDITED RxCeReceiveExpeditedEventHandler;
+    PRXCE_IND_SEND_POSSIBLE RxCeSendPossibleEventHandler;
+    PRXCE_IND_DATA_READY RxCeDataReadyEventHandler;
+    PRXCE_IND_CONNECTION_SEND_COMPLETE RxCeSendCompleteEventHandler;
+    PRXCE_IND_CONNECTION_SEND_SUBMITTED RxCeSendSubmittedEventHandler;
+} RXCE_CONNECTION_EVENT_HANDLER, *PRXCE_CONNECTION_EVENT_HANDLER;
+
+/* ---- Routines -------------------------------------------------------------------------------------------------- */
+
+/* Binds a TDI provider by its device name. The name is copied. */
+_IRQL_requires_max_(APC_LEVEL) _Must_inspect_result_
+extern NTSTATUS NTAPI RxCeBuildTransport(
+    _Out_ PRXCE_TRANSPORT pRxCeTransport, _In_ PUNICODE_STRING pTransportName, _In_ ULONG QualityOfService);
+
+/* Unbinds a provider; refused while an address, connection or circuit uses it. */
+_IRQL_requires_max_(APC_LEVEL)
+extern NTSTATUS NTAPI RxCeTearDownTransport(_Inout_ PRXCE_TRANSPORT pTransport);
+
+/* Opens a local address and registers the engine's event handlers on it. Address and table are copied. */
+_IRQL_requires_max_(APC_LEVEL) _Must_inspect_result_
+extern NTSTATUS NTAPI RxCeBuildAddress(
+    _Out_ PRXCE_ADDRESS pAddress, _In_ PRXCE_TRANSPORT pTransport, _In_ PTRANSPORT_ADDRESS pTransportAddress,
+    _In_ PRXCE_ADDRESS_EVENT_HANDLER pHandler, _In_opt_ PVOID pEventContext);
+
+/* Closes a local address; refused while connections or circuits use it. */
+_IRQL_requires_max_(APC_LEVEL)
+extern NTSTATUS NTAPI RxCeTearDownAddress(_Inout_ PRXCE_ADDRESS pAddress);
+
+/* Builds a connection with its first virtual circuit; waits for the transport's connect. */
+_IRQL_requires_max_(APC_LEVEL) _Must_inspect_result_
+extern NTSTATUS NTAPI RxCeBuildConnection(
+    _In_ PRXCE_ADDRESS pLocalAddress, _In_ PRXCE_CONNECTION_INFORMATION pConnectionInformation,
+    _In_ PRXCE_CONNECTION_EVENT_HANDLER pHandler, _In_opt_ PVOID pEventContext,
+    _Out_ PRXCE_CONNECTION pConnection, _Out_ PRXCE_VC pVc);
+
+/* Tears a connection down; refused while it has circuits. */
+_IRQL_requires_max_(APC_LEVEL)
+extern NTSTATUS NTAPI RxCeTearDownConnection(_Inout_ PRXCE_CONNECTION pConnection);
+
+/* Adds a virtual circuit to a connection; waits for the transport's connect. Callbacks may come before it returns. */
+_IRQL_requires_max_(APC_LEVEL) _Must_inspect_result_
+extern NTSTATUS NTAPI RxCeBuildVC(_Out_ PRXCE_VC pVc, _In_ PRXCE_CONNECTION pConnection);
+
+/* Starts to disconnect a circuit and does not wait for the peer. To be called in a system worker thread. */
+_IRQL_requires_max_(APC_LEVEL)
+extern NTSTATUS NTAPI RxCeInitiateVCDisconnect(_Inout_ PRXCE_VC pVc);
+
+/*
+ * Disconnects if need be, waits for everything that is under way, closes the endpoint and zeroes the structure, also
+ * where it returns the transport's error. No callback for this circuit runs after it returned. Not to be called from
+ * a callback of the same circuit.
+ */
+_IRQL_requires_max_(APC_LEVEL)
+extern NTSTATUS NTAPI RxCeTearDownVC(_Inout_ PRXCE_VC pVc);
+
+/* Sends an MDL chain of nonpaged or locked memory. With RXCE_SEND_SYNCHRONOUS waits and returns the final status. */
+_IRQL_requires_max_(APC_LEVEL) _Must_inspect_result_
+extern NTSTATUS NTAPI RxCeSend(
+    _In_ PRXCE_VC pVc, _In_ ULONG SendOptions, _In_opt_ PMDL pMdl, _In_ ULONG SendLength,
+    _In_opt_ PVOID pCompletionContext);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* RXCE_H */

@@ -1,0 +1,411 @@
+//! Addresses: one local transport address each, on which the engine's event handlers are registered
+//! (specification 5.5, 5.6).
+
+use core::{ffi::c_void, ptr::NonNull};
+
+use rxce_engine::Error;
+use wdk_sys::PVOID;
+
+use super::{
+    circuit::Circuit,
+    events,
+    layer::{self, Layer},
+    list::List,
+    pins::{Child, Pins},
+    registry::{Block, Header, Kind, Ref, ids::OwnedId, pointers},
+    transport::{self, Transport},
+};
+use crate::{
+    abi::{self, Client},
+    nt::{
+        file::File,
+        handle_thread::HANDLE_THREAD,
+        irql::Pageable,
+        pool::{Bytes, PoolBox, Pooled, Tag},
+        spin_lock::SpinLock,
+    },
+    tdi::{
+        bindings::{
+            TDI_EVENT_DISCONNECT, TDI_EVENT_ERROR, TDI_EVENT_RECEIVE, TDI_EVENT_RECEIVE_EXPEDITED,
+            TDI_EVENT_SEND_POSSIBLE, TDI_SERVICE_EXPEDITED_DATA, TDI_SERVICE_INTERNAL_BUFFERING,
+        },
+        open::Attribute,
+        request,
+        synchronous::{self, Submit},
+    },
+};
+
+/// The private block of an `RXCE_ADDRESS`.
+#[repr(C)]
+pub(super) struct Address {
+    header: Header,
+    /// `pHandler` points here.
+    handler: abi::AddressEventHandler,
+    public: Client<abi::Address>,
+    context: PVOID,
+    /// Pinned by this address.
+    transport: NonNull<Transport>,
+    id: OwnedId,
+    /// `pTransportAddress` points here.
+    local: Bytes,
+    file: File,
+    state: SpinLock<State>,
+}
+
+/// What changes, under the address's lock.
+struct State {
+    pins: Pins,
+    /// Circuits that no error event has visited.
+    live: List<Circuit>,
+    /// Those that one has.
+    seen: List<Circuit>,
+}
+
+// SAFETY: The table and the context are the client's to share; all else synchronises itself.
+unsafe impl Sync for Address {}
+
+// SAFETY: The header comes first, and only addresses have this kind.
+unsafe impl Block for Address {
+    const KIND: Kind = Kind::Address;
+
+    fn header(&self) -> &Header {
+        &self.header
+    }
+}
+
+impl Pooled for Address {
+    const TAG: Tag = Tag::new(*b"RxAd");
+}
+
+impl Layer for Address {
+    type Public = abi::Address;
+
+    fn disconnect(&self, at: &Pageable) {
+        self.id.withdraw();
+        // The close disables the handlers and completes what is outstanding: waiting first could take for ever.
+        HANDLE_THREAD.at_passive(at, || self.file.close());
+    }
+
+    fn release(&self, at: &Pageable) {
+        HANDLE_THREAD.at_passive(at, || self.file.dereference());
+    }
+
+    fn retire(&self) {
+        // SAFETY: The structure is registered, and its claimant clears it.
+        unsafe { self.public.clear() };
+        self.transport().unpin(Child::Address);
+    }
+}
+
+/// Copies of local addresses.
+const LOCAL_TAG: Tag = Tag::new(*b"RxTa");
+
+/// `RxCeBuildAddress`.
+///
+/// # Errors
+///
+/// The documented ones, and the statuses of the open and of the registrations.
+pub(crate) fn build(
+    at: &Pageable,
+    public: Client<abi::Address>,
+    transport: Client<abi::Transport>,
+    local: &[u8],
+    handler: abi::AddressEventHandler,
+    context: PVOID,
+) -> Result<(), Error> {
+    layer::require_free(public)?;
+    let transport = transport::find(transport)?;
+    transport.pin(Child::Address)?;
+    // The pin keeps the transport from now on.
+    let parent = transport.as_ptr();
+    let block = Address::new(public, parent, local, handler, context);
+    let address = match layer::reserve(public, block) {
+        Ok(address) => address,
+        Err(error) => {
+            transport.unpin(Child::Address);
+            return Err(error);
+        }
+    };
+    match address.open(at, &address) {
+        Ok(()) => {
+            pointers::set_usable(&address);
+            Ok(())
+        }
+        Err(error) => {
+            layer::dismantle(at, address);
+            Err(error)
+        }
+    }
+}
+
+/// `RxCeTearDownAddress`.
+///
+/// # Errors
+///
+/// [`Error::InvalidParameter`] for an address that is not built, damaged or in use.
+pub(crate) fn tear_down(at: &Pageable, public: Client<abi::Address>) -> Result<(), Error> {
+    let address = find(public)?;
+    address.state.with(|state| state.pins.claim())?;
+    layer::dismantle(at, address);
+    Ok(())
+}
+
+/// Finds a built address that nobody has damaged, on an intact transport.
+///
+/// # Errors
+///
+/// [`Error::InvalidParameter`].
+pub(super) fn find(public: Client<abi::Address>) -> Result<Ref<Address>, Error> {
+    let address: Ref<Address> = pointers::find(public.address()).required()?;
+    if address.is_intact() && address.transport().is_signed() {
+        Ok(address)
+    } else {
+        Err(Error::InvalidParameter)
+    }
+}
+
+impl Address {
+    fn new(
+        public: Client<abi::Address>,
+        transport: NonNull<Transport>,
+        local: &[u8],
+        handler: abi::AddressEventHandler,
+        context: PVOID,
+    ) -> Result<PoolBox<Self>, Error> {
+        let mut copy = Bytes::new(local.len(), LOCAL_TAG)?;
+        copy.copy_from_slice(local);
+        PoolBox::new(Self {
+            header: Header::new(Kind::Address, public.address()),
+            handler,
+            public,
+            context,
+            transport,
+            id: OwnedId::new()?,
+            local: copy,
+            file: File::none(),
+            state: SpinLock::new(State {
+                pins: Pins::new(),
+                live: List::new(),
+                seen: List::new(),
+            }),
+        })
+    }
+
+    /// Opens the address, publishes the structure and registers the handlers, which may run during that.
+    fn open(&self, at: &Pageable, this: &Ref<Self>) -> Result<(), Error> {
+        let transport = self.transport();
+        let name = transport.name();
+        let mut attribute = Attribute::transport_address(&self.local)?;
+        HANDLE_THREAD.at_passive(at, || attribute.open(&self.file, name.as_string()))?;
+        let value = abi::Address {
+            Signature: 0,
+            pTransport: transport.public().as_ptr(),
+            pTransportAddress: self.local.as_ptr().cast(),
+            pContext: self.context,
+            pHandler: (&raw const self.handler).cast_mut(),
+            pReceiveMdl: core::ptr::null_mut(),
+            hAddress: self.file.handle(),
+            pFileObject: self.file.object(),
+            ConnectionCount: 0,
+            VirtualCircuitCount: 0,
+        };
+        // SAFETY: The structure is reserved by this build.
+        unsafe { self.public.publish(value) };
+        self.id.publish(this);
+        self.register_handlers(at)
+    }
+
+    fn register_handlers(&self, at: &Pageable) -> Result<(), Error> {
+        let transport = self.transport();
+        self.register(at, TDI_EVENT_ERROR, events::error as *const c_void)?;
+        if !transport.has_connections() {
+            return Ok(());
+        }
+        self.register(
+            at,
+            TDI_EVENT_DISCONNECT,
+            events::disconnect as *const c_void,
+        )?;
+        self.register(at, TDI_EVENT_RECEIVE, events::receive as *const c_void)?;
+        // The engine works without these two: what a transport does not offer after all is not missed.
+        if transport.offers(TDI_SERVICE_EXPEDITED_DATA) {
+            let _ = self.register(
+                at,
+                TDI_EVENT_RECEIVE_EXPEDITED,
+                events::receive_expedited as *const c_void,
+            );
+        }
+        if transport.offers(TDI_SERVICE_INTERNAL_BUFFERING) {
+            let _ = self.register(
+                at,
+                TDI_EVENT_SEND_POSSIBLE,
+                events::send_possible as *const c_void,
+            );
+        }
+        Ok(())
+    }
+
+    fn register(&self, at: &Pageable, event: u32, handler: *const c_void) -> Result<(), Error> {
+        let call = request::set_event_handler(event, handler, self.id.raw());
+        // SAFETY: The file object was referenced by the open.
+        let target = unsafe { self.file.target() };
+        // SAFETY: The address is open, and the handler is of the event's type.
+        let (status, _) = unsafe {
+            synchronous::perform(at, &target, &call, core::ptr::null_mut(), Submit::Anywhere)
+        }?;
+        if wdk::nt_success(status) {
+            Ok(())
+        } else {
+            Err(Error::Transport(status))
+        }
+    }
+
+    /// Whether the client's structure still says what the build wrote.
+    fn is_intact(&self) -> bool {
+        let public = self.public;
+        // SAFETY: The structure is registered.
+        let signed = unsafe { public.is_signed() };
+        // SAFETY: As above.
+        let transport = unsafe { public.read(|address| &raw mut (*address).pTransport) };
+        // SAFETY: As above.
+        let handler = unsafe { public.read(|address| &raw mut (*address).pHandler) };
+        // SAFETY: As above.
+        let handle = unsafe { public.read(|address| &raw mut (*address).hAddress) };
+        // SAFETY: As above.
+        let file = unsafe { public.read(|address| &raw mut (*address).pFileObject) };
+        signed
+            && transport == self.transport().public().as_ptr()
+            && core::ptr::addr_eq(handler, &raw const self.handler)
+            && handle == self.file.handle()
+            && file == self.file.object()
+    }
+
+    /// Whether the signature is intact: all that is asked of a parent.
+    pub(super) fn is_signed(&self) -> bool {
+        // SAFETY: The structure is registered as long as the block is pinned.
+        unsafe { self.public.is_signed() }
+    }
+
+    /// The client's structure, for a child's field.
+    pub(super) const fn public(&self) -> Client<abi::Address> {
+        self.public
+    }
+
+    /// The transport.
+    pub(super) const fn transport(&self) -> &Transport {
+        // SAFETY: The address has pinned it.
+        unsafe { self.transport.as_ref() }
+    }
+
+    /// The kernel handle, for `TDI_ASSOCIATE_ADDRESS`.
+    pub(super) fn handle(&self) -> wdk_sys::HANDLE {
+        self.file.handle()
+    }
+
+    /// The client's callbacks.
+    pub(super) const fn callbacks(&self) -> (&abi::AddressEventHandler, PVOID) {
+        (&self.handler, self.context)
+    }
+
+    /// Counts a child in, here and at the transport.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidParameter`] if a parent is being torn down.
+    pub(super) fn pin(&self, child: Child) -> Result<(), Error> {
+        self.state.with(|state| {
+            state.pins.pin(child)?;
+            self.mirror(&state.pins);
+            Ok(())
+        })?;
+        // The address pins the transport, so this one succeeds as long as the address lives.
+        self.transport()
+            .pin(child)
+            .inspect_err(|_| self.unpin_here(child))
+    }
+
+    /// Counts a child out: its last touch of the address, which may be gone right after. So the address comes last.
+    pub(super) fn unpin(&self, child: Child) {
+        self.transport().unpin(child);
+        self.unpin_here(child);
+    }
+
+    fn unpin_here(&self, child: Child) {
+        self.state.with(|state| {
+            state.pins.unpin(child);
+            self.mirror(&state.pins);
+        });
+    }
+
+    fn mirror(&self, pins: &Pins) {
+        let public = self.public;
+        // SAFETY: The structure is registered, and the counters change only under this lock.
+        unsafe {
+            public.write(
+                |address| &raw mut (*address).ConnectionCount,
+                pins.connections(),
+            )
+        };
+        // SAFETY: As above.
+        unsafe {
+            public.write(
+                |address| &raw mut (*address).VirtualCircuitCount,
+                pins.circuits(),
+            )
+        };
+    }
+
+    /// Links a published circuit, so that an error of the address reaches it.
+    ///
+    /// # Safety
+    ///
+    /// The circuit is in no list, and is unlinked before it is freed.
+    pub(super) unsafe fn link(&self, circuit: NonNull<Circuit>) {
+        // SAFETY: Forwarded.
+        self.state
+            .with(|state| unsafe { state.live.insert(circuit) });
+    }
+
+    /// Unlinks a circuit.
+    ///
+    /// # Safety
+    ///
+    /// The circuit was linked to this address.
+    pub(super) unsafe fn unlink(&self, circuit: NonNull<Circuit>) {
+        self.state.with(|state| {
+            // SAFETY: Forwarded: it is in one of the two lists.
+            if !unsafe { state.live.remove(circuit) } {
+                // SAFETY: As above.
+                unsafe { state.seen.remove(circuit) };
+            }
+        });
+    }
+
+    /// Visits each circuit that no error has visited yet, once, with a reference and without a lock. `decide` runs under
+    /// the address's lock.
+    pub(super) fn for_each_unseen<R>(
+        &self,
+        decide: impl Fn(&Circuit) -> R,
+        visit: impl Fn(Ref<Circuit>, R),
+    ) {
+        loop {
+            let next = self.state.with(|state| {
+                let circuit = state.live.first()?;
+                // SAFETY: The circuit is linked, so it lives, and is in this list.
+                unsafe { state.live.remove(circuit) };
+                // SAFETY: It is in no list now.
+                unsafe { state.seen.insert(circuit) };
+                // SAFETY: A linked circuit lives.
+                let circuit = unsafe { circuit.as_ref() };
+                // Lock order: address, then circuit.
+                let decision = decide(circuit);
+                Some(circuit.reference().map(|circuit| (circuit, decision)))
+            });
+            match next {
+                None => return,
+                Some(None) => {}
+                Some(Some((circuit, decision))) => visit(circuit, decision),
+            }
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! What building and tearing down have in common, whichever the structure: reserve, publish, dismantle.
+
+use core::ptr::NonNull;
+
+use rxce_engine::Error;
+
+use super::registry::{self, Block, Ref, pointers};
+use crate::{
+    abi::{Client, Signed},
+    nt::{
+        irql::Pageable,
+        pool::{PoolBox, Pooled},
+    },
+};
+
+/// A block behind one of the client's structures.
+pub(super) trait Layer: Block + Pooled {
+    /// The client's structure.
+    type Public: Signed;
+
+    /// Stops the network from reaching the block: no event finds it, and what is outstanding ends.
+    fn disconnect(&self, at: &Pageable);
+
+    /// Gives back what was opened; nobody else has the block.
+    fn release(&self, at: &Pageable);
+
+    /// Zeroes the client's structure and lets the parents go.
+    fn retire(&self);
+}
+
+/// Puts a new block behind the structure at its key, or leaves the structure zeroed.
+///
+/// # Errors
+///
+/// [`Error::InvalidParameter`] if something lives there, which stays as it is; the error of the allocations, after
+/// zeroing the structure.
+pub(super) fn reserve<T: Layer>(
+    public: Client<T::Public>,
+    block: Result<PoolBox<T>, Error>,
+) -> Result<Ref<T>, Error> {
+    match block {
+        Ok(block) => {
+            // SAFETY: The block is in its place for good, and nobody knows it.
+            unsafe { block.header().rundown().init() };
+            // SAFETY: The block lives until `dismantle` or the line below.
+            match unsafe { pointers::reserve(block.as_ptr()) } {
+                Ok(reserved) => {
+                    let _ = block.into_raw();
+                    Ok(reserved)
+                }
+                Err(error) => Err(error),
+            }
+        }
+        Err(Error::InvalidParameter) => Err(Error::InvalidParameter),
+        Err(error) => {
+            // SAFETY: Nothing is registered for the structure and nobody can reserve it now, so this build, which the
+            // caller asked for, is the only one to write to it.
+            pointers::while_free(public.address(), || unsafe { public.clear() })?;
+            Err(error)
+        }
+    }
+}
+
+/// Refuses a structure that is registered, before anything is allocated for it.
+///
+/// # Errors
+///
+/// [`Error::InvalidParameter`].
+pub(super) fn require_free<P>(public: Client<P>) -> Result<(), Error> {
+    if pointers::is_taken(public.address()) {
+        Err(Error::InvalidParameter)
+    } else {
+        Ok(())
+    }
+}
+
+/// Takes apart what the caller has claimed, or built half.
+pub(super) fn dismantle<T: Layer>(at: &Pageable, block: Ref<T>) {
+    block.disconnect(at);
+    let block: NonNull<T> = block.run_down(at);
+    // SAFETY: The block is the caller's alone after the run-down.
+    let layer = unsafe { block.as_ref() };
+    layer.release(at);
+    layer.retire();
+    // SAFETY: The block is registered, and its claimant removes it.
+    unsafe { pointers::remove(block) };
+    // SAFETY: Nobody finds the block any more, and nobody has a reference.
+    drop(unsafe { PoolBox::from_raw(block) });
+}
+
+/// Frees what the engine keeps between structures.
+///
+/// # Safety
+///
+/// No structure is built, and none will be.
+pub(crate) unsafe fn end() {
+    // SAFETY: Forwarded.
+    unsafe { registry::pointers::clear() };
+    // SAFETY: Forwarded.
+    unsafe { registry::ids::clear() };
+}

@@ -1,0 +1,18 @@
+//! The engine's objects: transports, addresses, connections and circuits, built and torn down.
+//!
+//! Decisions come from `rxce_engine`; what they need of the network goes through [`crate::tdi`].
+
+pub(crate) mod address;
+pub(crate) mod circuit;
+pub(crate) mod events;
+mod layer;
+mod list;
+pub(crate) mod peer;
+mod pins;
+mod receive;
+pub(crate) mod registry;
+mod request;
+pub(crate) mod send;
+pub(crate) mod transport;
+
+pub(crate) use layer::end;

@@ -1,0 +1,348 @@
+//! Connections: a remote peer and the client's callbacks, shared by the circuits to that peer
+//! (specification 5.7, 5.9).
+
+use core::ptr::{self, NonNull};
+
+use rxce_engine::Error;
+use wdk_sys::PVOID;
+
+use super::{
+    address::{self, Address},
+    circuit,
+    layer::{self, Layer},
+    pins::{Child, Pins},
+    registry::{Block, Header, Kind, Ref, pointers},
+    transport::Transport,
+};
+use crate::{
+    abi::{self, Client},
+    nt::{
+        irql::Pageable,
+        pool::{Bytes, PoolBox, Pooled, Tag},
+        spin_lock::SpinLock,
+    },
+    tdi::bindings::TDI_CONNECTION_INFORMATION,
+};
+
+/// The private block of an `RXCE_CONNECTION`.
+#[repr(C)]
+pub(super) struct Connection {
+    header: Header,
+    /// `pHandler` points here.
+    handler: abi::ConnectionEventHandler,
+    public: Client<abi::Connection>,
+    context: PVOID,
+    /// Pinned by this connection.
+    address: NonNull<Address>,
+    information: Information,
+    pins: SpinLock<Pins>,
+}
+
+// SAFETY: The table and the context are the client's to share; all else synchronises itself.
+unsafe impl Sync for Connection {}
+
+// SAFETY: The header comes first, and only connections have this kind.
+unsafe impl Block for Connection {
+    const KIND: Kind = Kind::Connection;
+
+    fn header(&self) -> &Header {
+        &self.header
+    }
+}
+
+impl Pooled for Connection {
+    const TAG: Tag = Tag::new(*b"RxCo");
+}
+
+impl Layer for Connection {
+    type Public = abi::Connection;
+
+    fn disconnect(&self, _at: &Pageable) {}
+
+    fn release(&self, _at: &Pageable) {}
+
+    fn retire(&self) {
+        // SAFETY: The structure is registered, and its claimant clears it.
+        unsafe { self.public.clear() };
+        self.address().unpin(Child::Connection);
+    }
+}
+
+/// What the client knows of the peer, in pieces that were checked.
+#[derive(Clone, Copy)]
+pub(crate) struct Remote<'a> {
+    /// `RemoteAddress`, never empty.
+    pub(crate) address: &'a [u8],
+    /// `UserData`.
+    pub(crate) user_data: &'a [u8],
+    /// `Options`.
+    pub(crate) options: &'a [u8],
+}
+
+/// `RxCeBuildConnection`: a connection with its first circuit.
+///
+/// # Errors
+///
+/// The documented ones, and the statuses of the circuit's steps.
+pub(crate) fn build(
+    at: &Pageable,
+    local: Client<abi::Address>,
+    remote: Remote<'_>,
+    handler: abi::ConnectionEventHandler,
+    context: PVOID,
+    public: Client<abi::Connection>,
+    vc: Client<abi::Vc>,
+) -> Result<(), Error> {
+    if overlap(public, vc) {
+        return Err(Error::InvalidParameter);
+    }
+    layer::require_free(public)?;
+    layer::require_free(vc)?;
+    let local = address::find(local)?;
+    if !local.transport().has_connections() {
+        return Err(Error::InvalidParameter);
+    }
+    local.pin(Child::Connection)?;
+    let block = Connection::new(public, local.as_ptr(), remote, handler, context);
+    let connection = match layer::reserve(public, block) {
+        Ok(connection) => connection,
+        Err(error) => {
+            local.unpin(Child::Connection);
+            if error == Error::InsufficientResources {
+                circuit::clear_unbuilt(vc)?;
+            }
+            return Err(error);
+        }
+    };
+    connection.publish();
+    match circuit::build_on(at, &connection, vc) {
+        Ok(()) => {
+            pointers::set_usable(&connection);
+            Ok(())
+        }
+        Err(error) => {
+            layer::dismantle(at, connection);
+            Err(error)
+        }
+    }
+}
+
+/// `RxCeTearDownConnection`.
+///
+/// # Errors
+///
+/// [`Error::InvalidParameter`] for a connection that is not built, damaged, or has circuits.
+pub(crate) fn tear_down(at: &Pageable, public: Client<abi::Connection>) -> Result<(), Error> {
+    let connection = find(public)?;
+    connection.pins.with(Pins::claim)?;
+    layer::dismantle(at, connection);
+    Ok(())
+}
+
+/// Finds a built connection that nobody has damaged, on intact parents.
+///
+/// # Errors
+///
+/// [`Error::InvalidParameter`].
+pub(super) fn find(public: Client<abi::Connection>) -> Result<Ref<Connection>, Error> {
+    let connection: Ref<Connection> = pointers::find(public.address()).required()?;
+    let intact = connection.is_intact() && connection.parents_are_signed();
+    if intact {
+        Ok(connection)
+    } else {
+        Err(Error::InvalidParameter)
+    }
+}
+
+/// Whether the two structures that a build fills share memory.
+fn overlap(public: Client<abi::Connection>, vc: Client<abi::Vc>) -> bool {
+    let (first, second) = (public.address(), vc.address());
+    first < second.saturating_add(size_of::<abi::Vc>())
+        && second < first.saturating_add(size_of::<abi::Connection>())
+}
+
+impl Connection {
+    fn new(
+        public: Client<abi::Connection>,
+        address: NonNull<Address>,
+        remote: Remote<'_>,
+        handler: abi::ConnectionEventHandler,
+        context: PVOID,
+    ) -> Result<PoolBox<Self>, Error> {
+        PoolBox::new(Self {
+            header: Header::new(Kind::Connection, public.address()),
+            handler,
+            public,
+            context,
+            address,
+            information: Information::new(remote)?,
+            pins: SpinLock::new(Pins::new()),
+        })
+    }
+
+    fn publish(&self) {
+        let value = abi::Connection {
+            Signature: 0,
+            pAddress: self.address().public().as_ptr(),
+            VirtualCircuitCount: 0,
+            pContext: self.context,
+            pHandler: (&raw const self.handler).cast_mut(),
+            pConnectionInformation: self.information.as_ptr(),
+        };
+        // SAFETY: The structure is reserved by this build.
+        unsafe { self.public.publish(value) };
+    }
+
+    fn is_intact(&self) -> bool {
+        let public = self.public;
+        // SAFETY: The structure is registered.
+        let signed = unsafe { public.is_signed() };
+        // SAFETY: As above.
+        let address = unsafe { public.read(|connection| &raw mut (*connection).pAddress) };
+        // SAFETY: As above.
+        let handler = unsafe { public.read(|connection| &raw mut (*connection).pHandler) };
+        // SAFETY: As above.
+        let information =
+            unsafe { public.read(|connection| &raw mut (*connection).pConnectionInformation) };
+        signed
+            && address == self.address().public().as_ptr()
+            && ptr::addr_eq(handler, &raw const self.handler)
+            && information == self.information.as_ptr()
+    }
+
+    /// Whether the signature is intact: all that is asked of a parent.
+    pub(super) fn is_signed(&self) -> bool {
+        // SAFETY: The structure is registered as long as the block is pinned.
+        unsafe { self.public.is_signed() }
+    }
+
+    /// Whether address and transport are intact.
+    pub(super) fn parents_are_signed(&self) -> bool {
+        self.address().is_signed() && self.transport().is_signed()
+    }
+
+    /// The client's structure, for a child's field.
+    pub(super) const fn public(&self) -> Client<abi::Connection> {
+        self.public
+    }
+
+    /// The local address.
+    pub(super) const fn address(&self) -> &Address {
+        // SAFETY: The connection has pinned it.
+        unsafe { self.address.as_ref() }
+    }
+
+    /// The transport.
+    pub(super) const fn transport(&self) -> &Transport {
+        self.address().transport()
+    }
+
+    /// The client's callbacks.
+    pub(super) const fn callbacks(&self) -> (&abi::ConnectionEventHandler, PVOID) {
+        (&self.handler, self.context)
+    }
+
+    /// The copy of the client's connection information.
+    pub(super) const fn information(&self) -> *const TDI_CONNECTION_INFORMATION {
+        self.information.as_ptr()
+    }
+
+    /// Counts a circuit in, here and at the parents.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidParameter`] if one of them is being torn down.
+    pub(super) fn pin(&self) -> Result<(), Error> {
+        self.pins.with(|pins| {
+            pins.pin(Child::Circuit)?;
+            self.mirror(pins);
+            Ok(())
+        })?;
+        self.address()
+            .pin(Child::Circuit)
+            .inspect_err(|_| self.unpin_here())
+    }
+
+    /// Counts a circuit out; this connection comes last, since it pins the others.
+    pub(super) fn unpin(&self) {
+        self.address().unpin(Child::Circuit);
+        self.unpin_here();
+    }
+
+    fn unpin_here(&self) {
+        self.pins.with(|pins| {
+            pins.unpin(Child::Circuit);
+            self.mirror(pins);
+        });
+    }
+
+    fn mirror(&self, pins: &Pins) {
+        let circuits = pins.circuits().cast_unsigned();
+        // SAFETY: The structure is registered, and the counter changes only under this lock.
+        unsafe {
+            self.public.write(
+                |connection| &raw mut (*connection).VirtualCircuitCount,
+                circuits,
+            )
+        };
+    }
+}
+
+/// Copies of connection informations.
+const INFORMATION_TAG: Tag = Tag::new(*b"RxCi");
+
+/// Alignment of each piece of a copy.
+const ALIGNMENT: usize = 8;
+
+/// A deep copy of a connection information in one allocation: the structure, then what it points to.
+struct Information(Bytes);
+
+impl Information {
+    fn new(remote: Remote<'_>) -> Result<Self, Error> {
+        let mut end = size_of::<TDI_CONNECTION_INFORMATION>();
+        let mut place = |piece: &[u8]| {
+            let start = end.checked_next_multiple_of(ALIGNMENT)?;
+            end = start.checked_add(piece.len())?;
+            Some(start)
+        };
+        let places = (
+            place(remote.user_data),
+            place(remote.options),
+            place(remote.address),
+        );
+        let (Some(user_data), Some(options), Some(address)) = places else {
+            return Err(Error::InvalidParameter);
+        };
+        let mut bytes = Bytes::new(end, INFORMATION_TAG)?;
+        let base = bytes.as_ptr();
+        let mut copy = |start: usize, piece: &[u8]| -> Result<(i32, *mut u8), Error> {
+            if piece.is_empty() {
+                return Ok((0, ptr::null_mut()));
+            }
+            let slot = bytes
+                .get_mut(start..)
+                .and_then(|rest| rest.get_mut(..piece.len()));
+            slot.ok_or(Error::InvalidParameter)?.copy_from_slice(piece);
+            let length = i32::try_from(piece.len()).map_err(|_| Error::InvalidParameter)?;
+            Ok((length, base.wrapping_add(start)))
+        };
+        let (user_data_length, user_data) = copy(user_data, remote.user_data)?;
+        let (options_length, options) = copy(options, remote.options)?;
+        let (address_length, address) = copy(address, remote.address)?;
+        let structure = TDI_CONNECTION_INFORMATION {
+            UserDataLength: user_data_length,
+            UserData: user_data.cast(),
+            OptionsLength: options_length,
+            Options: options.cast(),
+            RemoteAddressLength: address_length,
+            RemoteAddress: address.cast(),
+        };
+        // SAFETY: The allocation begins with room for the structure and is aligned to 16 bytes.
+        unsafe { base.cast::<TDI_CONNECTION_INFORMATION>().write(structure) };
+        Ok(Self(bytes))
+    }
+
+    const fn as_ptr(&self) -> *mut TDI_CONNECTION_INFORMATION {
+        self.0.as_ptr().cast()
+    }
+}

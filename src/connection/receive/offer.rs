@@ -1,0 +1,179 @@
+//! Offers of bytes to the client's Receive, and what it answers.
+
+use rxce_engine::receive::Channel;
+use wdk_sys::{
+    PMDL, PVOID, STATUS_INSUFFICIENT_RESOURCES, STATUS_MORE_PROCESSING_REQUIRED, STATUS_SUCCESS,
+};
+
+use super::{backlog::Waiting, transfer};
+use crate::{
+    abi,
+    connection::circuit::Circuit,
+    nt::{mdl, report},
+};
+
+/// Memory of the client's that is to be filled.
+#[derive(Clone, Copy)]
+pub(super) struct Wanted {
+    /// The chain.
+    pub(super) chain: PMDL,
+    /// How many bytes of it, at least one.
+    pub(super) bytes: u32,
+    /// How many of those are there already.
+    pub(super) copied: u32,
+}
+
+/// What the client said.
+pub(super) enum Answer {
+    /// Nothing was consumed.
+    Refused,
+    /// So many of the offered bytes were consumed.
+    Taken(u32),
+    /// So many were consumed, and the following ones go to a chain.
+    More { taken: u32, wanted: Wanted },
+}
+
+/// More elements than any honest chain has.
+const MOST_ELEMENTS: usize = 0x1_0000;
+
+/// The client's Receive for a stream. There is none for expedited data unless the client gave one.
+pub(super) const fn callback(circuit: &Circuit, channel: Channel) -> Option<abi::Receive> {
+    let (callbacks, _) = circuit.connection().callbacks();
+    match channel {
+        Channel::Normal => callbacks.Receive,
+        Channel::Expedited => callbacks.ReceiveExpedited,
+    }
+}
+
+/// Offers bytes to the client. The caller has the guard of the stream.
+pub(super) fn ask(
+    circuit: &Circuit,
+    channel: Channel,
+    flags: u32,
+    bytes: &[u8],
+    available: u32,
+) -> Answer {
+    let Some(receive) = callback(circuit, channel) else {
+        return Answer::Refused;
+    };
+    let (_, client) = circuit.connection().callbacks();
+    let indicated = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+    let mut taken = 0_u32;
+    let mut chain: PMDL = core::ptr::null_mut();
+    let mut size = 0_u32;
+    let tsdu: PVOID = bytes.as_ptr().cast_mut().cast();
+    // SAFETY: The client's callback, as its table declares it; no lock is held, and the results outlive the call.
+    let status = circuit.in_callback(|| unsafe {
+        receive(
+            client,
+            circuit.vc(),
+            flags,
+            indicated,
+            available,
+            &raw mut taken,
+            tsdu,
+            &raw mut chain,
+            &raw mut size,
+        )
+    });
+    if taken > indicated {
+        report::misuse(
+            c"RxCeReceiveEventHandler",
+            c"took more bytes than were indicated",
+        );
+    }
+    // More than was offered would desynchronise the stream.
+    let taken = taken.min(indicated);
+    if status == STATUS_MORE_PROCESSING_REQUIRED {
+        // SAFETY: The client hands over a valid chain, or NULL.
+        let bytes = unsafe { chain_length(chain, size) };
+        if bytes < size || bytes == 0 {
+            report::misuse(
+                c"RxCeReceiveEventHandler",
+                c"wants bytes without memory for them",
+            );
+        }
+        if bytes == 0 {
+            return Answer::Taken(taken);
+        }
+        return Answer::More {
+            taken,
+            wanted: Wanted {
+                chain,
+                bytes,
+                copied: 0,
+            },
+        };
+    }
+    if wdk::nt_success(status) {
+        Answer::Taken(taken)
+    } else {
+        Answer::Refused
+    }
+}
+
+/// How many of `wanted` bytes a chain can take.
+///
+/// # Safety
+///
+/// The chain is valid or NULL.
+unsafe fn chain_length(chain: PMDL, wanted: u32) -> u32 {
+    let mut total = 0_u32;
+    // SAFETY: Forwarded.
+    for element in unsafe { mdl::elements(chain) }.take(MOST_ELEMENTS) {
+        // SAFETY: The iterator yields valid elements.
+        total = total.saturating_add(unsafe { mdl::byte_count(element) });
+        if total >= wanted {
+            return wanted;
+        }
+    }
+    total
+}
+
+/// Offers the bytes that wait until nothing waits, nothing is taken, or the client wants more than there is. The caller
+/// has the guard of the stream.
+pub(super) fn offer_backlog(
+    circuit: &Circuit,
+    channel: Channel,
+    flags: u32,
+    backlog: &mut Waiting,
+) -> Option<Wanted> {
+    while !backlog.is_empty() {
+        let available = u32::try_from(backlog.bytes().len()).unwrap_or(u32::MAX);
+        match ask(circuit, channel, flags, backlog.bytes(), available) {
+            Answer::Refused | Answer::Taken(0) => return None,
+            Answer::Taken(taken) => backlog.consume(taken as usize),
+            Answer::More { taken, wanted } => {
+                backlog.consume(taken as usize);
+                if let Some(missing) = fill(circuit, wanted, backlog) {
+                    return Some(missing);
+                }
+            }
+        }
+    }
+    None
+}
+
+/// Copies what waits into the client's memory. What is still missing, if anything.
+fn fill(circuit: &Circuit, wanted: Wanted, backlog: &mut Waiting) -> Option<Wanted> {
+    let waiting = backlog.bytes();
+    let (now, _) = waiting
+        .split_at_checked(wanted.bytes as usize)
+        .unwrap_or((waiting, &[]));
+    let count = now.len();
+    // SAFETY: The client's chain is valid, locked, and describes `wanted.bytes` bytes at least.
+    if unsafe { mdl::copy_into(wanted.chain, 0, now) }.is_err() {
+        transfer::data_ready(circuit, wanted, STATUS_INSUFFICIENT_RESOURCES);
+        return None;
+    }
+    backlog.consume(count);
+    let wanted = Wanted {
+        copied: u32::try_from(count).unwrap_or(wanted.bytes),
+        ..wanted
+    };
+    if wanted.copied < wanted.bytes {
+        return Some(wanted);
+    }
+    transfer::data_ready(circuit, wanted, STATUS_SUCCESS);
+    None
+}

@@ -1,0 +1,490 @@
+//! Receive requests: into the client's memory, continued until it has what it wants, or into the backlog.
+
+use core::{
+    cell::UnsafeCell,
+    ptr::NonNull,
+    sync::atomic::{AtomicU8, Ordering},
+};
+
+use rxce_engine::{
+    Error, circuit as engine,
+    ledger::{Handover, Kind},
+    receive::{Channel, Next, Room},
+};
+use wdk_sys::{
+    NTSTATUS, PIRP, PMDL, STATUS_CONNECTION_DISCONNECTED, STATUS_INSUFFICIENT_RESOURCES,
+    STATUS_SUCCESS,
+};
+
+use super::{
+    offer::{self, Wanted},
+    release,
+};
+use crate::{
+    connection::{
+        circuit::Circuit,
+        events,
+        request::{Handle, Home, Parts, Purpose, Request},
+    },
+    nt::mdl::{self, Mdl},
+    tdi::{
+        bindings::{TDI_DISCONNECT_ABORT, TDI_RECEIVE_EXPEDITED, TDI_RECEIVE_NORMAL},
+        request as call,
+    },
+};
+
+/// What a receive request carries besides its packet.
+pub(crate) struct Transfer {
+    channel: Channel,
+    /// For whoever has the guard of the stream.
+    destination: UnsafeCell<Destination>,
+    submission: AtomicU8,
+}
+
+/// Where the bytes go.
+enum Destination {
+    /// Nowhere: the request is not in use.
+    Nowhere,
+    /// To the client, and an MDL for the parts of its chain that continuations need.
+    Client { wanted: Wanted, part: Mdl },
+    /// To the backlog.
+    Backlog { free: Mdl },
+}
+
+/// Nobody is between hand-over and return.
+const IDLE: u8 = 0;
+/// The submitter has not returned from `IoCallDriver`.
+const SUBMITTING: u8 = 1;
+/// The request was completed meanwhile; the submitter goes on with it.
+const COMPLETED: u8 = 2;
+
+impl Transfer {
+    /// An unused transfer.
+    pub(crate) const fn new(channel: Channel) -> Self {
+        Self {
+            channel,
+            destination: UnsafeCell::new(Destination::Nowhere),
+            submission: AtomicU8::new(IDLE),
+        }
+    }
+
+    /// # Safety
+    ///
+    /// The caller has the guard of the stream, and uses one such reference at a time.
+    #[expect(
+        clippy::mut_from_ref,
+        reason = "the guard of the stream makes the access exclusive"
+    )]
+    unsafe fn destination(&self) -> &mut Destination {
+        // SAFETY: Forwarded.
+        unsafe { &mut *self.destination.get() }
+    }
+
+    const fn flags(&self) -> u32 {
+        receive_flags(self.channel)
+    }
+}
+
+/// The `ReceiveFlags` of a stream.
+const fn receive_flags(channel: Channel) -> u32 {
+    match channel {
+        Channel::Normal => TDI_RECEIVE_NORMAL,
+        Channel::Expedited => TDI_RECEIVE_EXPEDITED,
+    }
+}
+
+/// How a transfer into the client's memory began.
+pub(super) enum Started {
+    /// The transport gets this packet.
+    Packet(PIRP),
+    /// It did not, for want of memory; the client was told.
+    NoMemory,
+    /// It did not: the circuit is being torn down. The client was told, and the guard is gone.
+    TornDown,
+}
+
+/// Makes a packet for what the client wants, to be returned from the event handler. The caller has the guard, which
+/// passes to the request.
+pub(super) fn hand_back(circuit: &Circuit, channel: Channel, wanted: Wanted) -> Started {
+    match begin(circuit, channel, wanted, Parts::Completion) {
+        Ok(request) => {
+            // SAFETY: The request is listed, and the client's memory stays until DataReady.
+            unsafe { prepare_client(request, wanted) };
+            // SAFETY: The packet was prepared; the handler returns it next.
+            Started::Packet(unsafe { request.hand_back() })
+        }
+        Err(Error::InsufficientResources) => Started::NoMemory,
+        Err(_) => Started::TornDown,
+    }
+}
+
+/// Lists a request for what the client wants, or tells the client why there is none.
+fn begin(
+    circuit: &Circuit,
+    channel: Channel,
+    wanted: Wanted,
+    parts: Parts,
+) -> Result<Handle, Error> {
+    // SAFETY: The client's chain is valid and describes the wanted bytes.
+    let part = match unsafe { Mdl::for_parts_of(wanted.chain, wanted.bytes) } {
+        Ok(part) => part,
+        Err(_) => return Err(refuse(circuit, wanted, Error::InsufficientResources)),
+    };
+    let destination = Destination::Client { wanted, part };
+    list(circuit, channel, destination, parts).map_err(|error| {
+        if error != Error::InsufficientResources {
+            abandon(circuit, channel);
+        }
+        refuse(circuit, wanted, error)
+    })
+}
+
+fn refuse(circuit: &Circuit, wanted: Wanted, error: Error) -> Error {
+    let status = match error {
+        Error::InsufficientResources => STATUS_INSUFFICIENT_RESOURCES,
+        _ => STATUS_CONNECTION_DISCONNECTED,
+    };
+    data_ready(circuit, wanted, status);
+    error
+}
+
+/// Takes a request and lists it, unless the circuit is being torn down.
+fn list(
+    circuit: &Circuit,
+    channel: Channel,
+    destination: Destination,
+    parts: Parts,
+) -> Result<Handle, Error> {
+    // A reference cannot be had once the run-down has begun: the circuit is in tear-down then.
+    let reference = circuit.reference().ok_or(Error::Disconnected)?;
+    let target = circuit.target();
+    // SAFETY: The circuit keeps the request.
+    let spare = circuit
+        .spare_receive(channel)
+        .filter(|request| unsafe { request.as_ref() }.fits(&target));
+    let request: NonNull<Request> = match spare {
+        Some(request) => request,
+        None => {
+            let purpose = Purpose::Receive(Transfer::new(channel));
+            Request::new(
+                NonNull::from(circuit),
+                purpose,
+                target.device.stack_size(),
+                Home::Pool,
+            )?
+            .into_raw()
+        }
+    };
+    // SAFETY: The request is idle; whoever has the guard is the only one to arm it.
+    let request = unsafe { Handle::arm(request, reference, target, parts) };
+    let chain = match &destination {
+        Destination::Client { wanted, .. } => Some(wanted.chain),
+        Destination::Nowhere | Destination::Backlog { .. } => None,
+    };
+    // SAFETY: The guard is ours.
+    unsafe { replace(request, destination) };
+    let handover = match parts {
+        Parts::Completion => Handover::Returned,
+        Parts::CompletionAndSubmitter => Handover::Submitted,
+    };
+    let admitted = engine::change(circuit, |ledger| {
+        let admitted = ledger.life.admits_receive();
+        if admitted {
+            ledger.insert(&request, Kind::Receive, handover);
+            ledger.streams.of(channel).requested();
+            show(circuit, channel, chain);
+        }
+        admitted
+    });
+    if admitted {
+        return Ok(request);
+    }
+    // SAFETY: The guard is ours.
+    unsafe { replace(request, Destination::Nowhere) };
+    // SAFETY: The request was never listed.
+    unsafe { request.disarm() };
+    Err(Error::Disconnected)
+}
+
+/// Replaces a request's destination.
+///
+/// # Safety
+///
+/// The caller has the guard of the stream, and the request is not in flight.
+unsafe fn replace(request: Handle, destination: Destination) {
+    if let Some(transfer) = request.get().transfer() {
+        // SAFETY: Forwarded.
+        *unsafe { transfer.destination() } = destination;
+    }
+}
+
+/// Shows the client's chain in `pReceiveMdl`; called under the circuit's lock.
+fn show(circuit: &Circuit, channel: Channel, chain: Option<PMDL>) {
+    if channel == Channel::Normal {
+        circuit.set_receive_mdl(chain.unwrap_or(core::ptr::null_mut()));
+    }
+}
+
+/// Fetches bytes that were refused, into the backlog. The caller has the guard, which passes to the request.
+pub(super) fn redeliver(circuit: &Circuit, channel: Channel) {
+    // SAFETY: The guard is ours.
+    let backlog = unsafe { circuit.backlog(channel).get() };
+    let listed = backlog.free_part().and_then(|(free, bytes)| {
+        list(
+            circuit,
+            channel,
+            Destination::Backlog { free },
+            Parts::CompletionAndSubmitter,
+        )
+        .map(|request| (request, bytes))
+    });
+    match listed {
+        Ok((request, bytes)) => {
+            // SAFETY: The request is listed; the backlog outlives it.
+            unsafe { prepare_backlog(request, bytes) };
+            if submit(circuit, request) {
+                // SAFETY: The completion's part is ours.
+                unsafe { go_on(request) };
+            }
+        }
+        Err(Error::InsufficientResources) => {
+            // A stream with a hole cannot go on, and a clean end beats a stall.
+            let notice = engine::change(circuit, |ledger| {
+                ledger.streams.of(channel).abandon();
+                ledger.life.remote_disconnect(TDI_DISCONNECT_ABORT)
+            });
+            if let Some(notice) = notice {
+                events::notify(circuit, notice);
+            }
+        }
+        Err(_) => abandon(circuit, channel),
+    }
+}
+
+fn abandon(circuit: &Circuit, channel: Channel) {
+    engine::change(circuit, |ledger| ledger.streams.of(channel).abandon());
+}
+
+/// Fills the packet for the part of the client's memory that is still missing: the whole rest of the chain if it begins
+/// with an element, else the rest of one element.
+///
+/// # Safety
+///
+/// The request is listed and not handed over.
+unsafe fn prepare_client(request: Handle, wanted: Wanted) {
+    let Some(transfer) = request.get().transfer() else {
+        return;
+    };
+    let missing = wanted.bytes.saturating_sub(wanted.copied);
+    // SAFETY: The client's chain describes more bytes than were copied.
+    let Some((element, inside)) = (unsafe { mdl::locate(wanted.chain, wanted.copied) }) else {
+        return;
+    };
+    let (mdl, bytes) = if inside == 0 {
+        (element.as_ptr(), missing)
+    } else {
+        // SAFETY: The element is valid.
+        let rest = unsafe { mdl::byte_count(element) }
+            .saturating_sub(inside)
+            .min(missing);
+        // SAFETY: The guard is ours.
+        let Destination::Client { part, .. } = (unsafe { transfer.destination() }) else {
+            return;
+        };
+        // SAFETY: The element is one of the chain that the part was made for.
+        unsafe { part.describe_part(element, inside, rest) };
+        (part.as_ptr(), rest)
+    };
+    // SAFETY: Forwarded; the client's memory stays until DataReady.
+    unsafe { request.prepare(&call::receive(bytes, transfer.flags()), mdl) };
+}
+
+/// # Safety
+///
+/// The request is listed and not handed over.
+unsafe fn prepare_backlog(request: Handle, bytes: u32) {
+    let Some(transfer) = request.get().transfer() else {
+        return;
+    };
+    // SAFETY: The guard is ours.
+    let Destination::Backlog { free } = (unsafe { transfer.destination() }) else {
+        return;
+    };
+    // SAFETY: Forwarded.
+    unsafe { request.prepare(&call::receive(bytes, transfer.flags()), free.as_ptr()) };
+}
+
+/// The end of a receive.
+///
+/// # Safety
+///
+/// Called by the completion routine, whose part of the request goes.
+pub(crate) unsafe fn complete(request: Handle) {
+    let Some(transfer) = request.get().transfer() else {
+        return;
+    };
+    let deferred = transfer.submission.compare_exchange(
+        SUBMITTING,
+        COMPLETED,
+        Ordering::AcqRel,
+        Ordering::Acquire,
+    );
+    if deferred.is_err() {
+        // SAFETY: Forwarded.
+        unsafe { go_on(request) };
+    }
+}
+
+/// Hands a listed request over; `true` if it was over before the transport returned, and the completion's part is the
+/// caller's. So a transport that completes inline does not nest our completions on the stack. The submitter's part goes.
+fn submit(circuit: &Circuit, request: Handle) -> bool {
+    let Some(transfer) = request.get().transfer() else {
+        return false;
+    };
+    transfer.submission.store(SUBMITTING, Ordering::Release);
+    // SAFETY: The request is listed and prepared, and the submitter's part is ours.
+    unsafe { request.send() };
+    engine::change(circuit, |ledger| ledger.submitted());
+    let completed = transfer.submission.swap(IDLE, Ordering::AcqRel) == COMPLETED;
+    // SAFETY: The submitter's part is ours.
+    unsafe { request.drop_part() };
+    completed
+}
+
+/// Goes on with a receive that is over.
+///
+/// # Safety
+///
+/// The completion's part of the request is the caller's, and goes.
+unsafe fn go_on(request: Handle) {
+    let circuit: NonNull<Circuit> = request.get().circuit();
+    // SAFETY: The request's reference keeps the circuit until its last part is dropped.
+    let circuit = unsafe { circuit.as_ref() };
+    while let Some(transfer) = request.get().transfer() {
+        let (status, bytes) = request.get().outcome();
+        // SAFETY: The guard came with the completion.
+        let client = match unsafe { transfer.destination() } {
+            Destination::Client { wanted, .. } => Some(advance(wanted, bytes)),
+            Destination::Nowhere | Destination::Backlog { .. } => None,
+        };
+        let Some(wanted) = client else {
+            fetched(circuit, request, transfer.channel, status, bytes);
+            break;
+        };
+        let useful = wdk::nt_success(status) && bytes > 0;
+        if !useful || wanted.copied >= wanted.bytes {
+            filled(circuit, request, transfer.channel, wanted, status);
+            break;
+        }
+        if !relist(circuit, request, transfer.channel) {
+            filled(
+                circuit,
+                request,
+                transfer.channel,
+                wanted,
+                STATUS_CONNECTION_DISCONNECTED,
+            );
+            break;
+        }
+        // SAFETY: The packet is ours until it is handed over.
+        unsafe { request.renew() };
+        // SAFETY: The request is listed.
+        unsafe { prepare_client(request, wanted) };
+        if !submit(circuit, request) {
+            // The completion's part belongs to the next completion.
+            return;
+        }
+    }
+    // SAFETY: The completion's part is ours.
+    unsafe { request.drop_part() };
+}
+
+/// Counts bytes that arrived in the client's memory.
+fn advance(wanted: &mut Wanted, bytes: usize) -> Wanted {
+    let arrived = u32::try_from(bytes).unwrap_or(u32::MAX);
+    wanted.copied = wanted.copied.saturating_add(arrived).min(wanted.bytes);
+    *wanted
+}
+
+/// Lists the request once more for a continuation, in the hold that unlists it; not in a tear-down.
+fn relist(circuit: &Circuit, request: Handle, channel: Channel) -> bool {
+    engine::change(circuit, |ledger| {
+        let admitted = ledger.life.admits_receive();
+        if admitted {
+            ledger.remove(&request, Kind::Receive);
+            request.add_part();
+            ledger.insert(&request, Kind::Receive, Handover::Submitted);
+            // The continuation fetches what was refused meanwhile.
+            ledger.streams.of(channel).requested();
+        }
+        admitted
+    })
+}
+
+/// The client's memory is full, or will not be: unlists the request, tells the client, and lets the guard go.
+fn filled(circuit: &Circuit, request: Handle, channel: Channel, wanted: Wanted, status: NTSTATUS) {
+    // SAFETY: The guard is still ours.
+    unsafe { replace(request, Destination::Nowhere) };
+    let next = engine::change(circuit, |ledger| {
+        ledger.remove(&request, Kind::Receive);
+        show(circuit, channel, None);
+        let life = ledger.life;
+        ledger.streams.of(channel).release(&life, Room::Left)
+    });
+    data_ready(
+        circuit,
+        wanted,
+        if wdk::nt_success(status) {
+            STATUS_SUCCESS
+        } else {
+            status
+        },
+    );
+    if next == Next::Redeliver {
+        redeliver(circuit, channel);
+    }
+}
+
+/// A redelivery is over: unlists the request, offers what came, and lets the guard go.
+fn fetched(circuit: &Circuit, request: Handle, channel: Channel, status: NTSTATUS, bytes: usize) {
+    // SAFETY: The guard is still ours.
+    unsafe { replace(request, Destination::Nowhere) };
+    let alive = engine::change(circuit, |ledger| {
+        ledger.remove(&request, Kind::Receive);
+        ledger.life.admits_receive()
+    });
+    if !alive || !wdk::nt_success(status) || bytes == 0 {
+        // In a tear-down nobody hears of the bytes; otherwise the disconnect event tells.
+        abandon(circuit, channel);
+        return;
+    }
+    // SAFETY: The guard is ours.
+    let backlog = unsafe { circuit.backlog(channel).get() };
+    backlog.arrived(bytes);
+    let Some(wanted) = offer::offer_backlog(circuit, channel, receive_flags(channel), backlog)
+    else {
+        release(circuit, channel);
+        return;
+    };
+    match begin(circuit, channel, wanted, Parts::CompletionAndSubmitter) {
+        Ok(request) => {
+            // SAFETY: The request is listed.
+            unsafe { prepare_client(request, wanted) };
+            if submit(circuit, request) {
+                // SAFETY: The completion's part is ours.
+                unsafe { go_on(request) };
+            }
+        }
+        Err(Error::InsufficientResources) => release(circuit, channel),
+        Err(_) => {}
+    }
+}
+
+/// Tells the client what became of its memory, once.
+pub(super) fn data_ready(circuit: &Circuit, wanted: Wanted, status: NTSTATUS) {
+    let (callbacks, client) = circuit.connection().callbacks();
+    if let Some(ready) = callbacks.DataReady {
+        // SAFETY: The client's callback, as its table declares it; no lock is held.
+        circuit.in_callback(|| unsafe { ready(client, wanted.chain, wanted.copied, status) });
+    }
+}

@@ -1,0 +1,213 @@
+//! Blocks by id: the token that a transport is given instead of a pointer. An id is never used twice, so one that a
+//! transport keeps too long finds nothing.
+
+use core::{
+    ptr::{self, NonNull},
+    sync::atomic::{AtomicUsize, Ordering},
+};
+
+use rxce_engine::{
+    Error,
+    spread::{self, Id},
+};
+
+use super::{
+    Block, Found, Header, Ref,
+    segments::{Segment, Segments},
+    take,
+};
+use crate::nt::spin_lock::SpinLock;
+
+static SHARDS: [Shard; spread::SHARDS] =
+    [const { Shard(SpinLock::new(Table::new())) }; spread::SHARDS];
+static NEXT_SHARD: AtomicUsize = AtomicUsize::new(0);
+
+#[repr(align(64))]
+struct Shard(SpinLock<Table>);
+
+struct Table {
+    slots: Segments<Slot>,
+    /// Slots that were used at least once.
+    used: u32,
+    /// The first free one of them.
+    free: Option<u32>,
+}
+
+struct Slot {
+    block: *mut Header,
+    generation: u32,
+    /// One more than the next free slot; zero at the end of the list.
+    next_free: u32,
+}
+
+// SAFETY: Blocks are published only while they live, and reached only under the shard's lock.
+unsafe impl Send for Table {}
+
+/// An id that no transport knows yet, or knows no longer; given back when it is dropped.
+pub(crate) struct OwnedId(Id);
+
+impl OwnedId {
+    /// Takes a new id, which finds nothing until it is published.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InsufficientResources`].
+    ///
+    /// # IRQL
+    ///
+    /// `<= DISPATCH_LEVEL`
+    pub(crate) fn new() -> Result<Self, Error> {
+        let number = NEXT_SHARD.fetch_add(1, Ordering::Relaxed) & (spread::SHARDS - 1);
+        let table = &shard(number).0;
+        loop {
+            let missing = match table.with(Table::take_slot) {
+                Slotted::Slot(index, generation) => {
+                    return Ok(Self(Id::new(number, index, generation)));
+                }
+                Slotted::Full => return Err(Error::InsufficientResources),
+                Slotted::Missing(index) => index,
+            };
+            let segment = Segment::for_element(missing).ok_or(Error::InsufficientResources)?;
+            let superfluous = table.with(|table| table.slots.install(segment));
+            drop(superfluous);
+        }
+    }
+
+    /// The token for the transport.
+    pub(crate) const fn raw(&self) -> usize {
+        self.0.raw()
+    }
+
+    /// Lets look-ups find `block`.
+    ///
+    /// # IRQL
+    ///
+    /// `<= DISPATCH_LEVEL`
+    pub(crate) fn publish<T: Block>(&self, block: &Ref<T>) {
+        self.set(block.as_ptr().as_ptr().cast());
+    }
+
+    /// Makes look-ups find nothing.
+    ///
+    /// # IRQL
+    ///
+    /// `<= DISPATCH_LEVEL`
+    pub(crate) fn withdraw(&self) {
+        self.set(ptr::null_mut());
+    }
+
+    fn set(&self, block: *mut Header) {
+        shard(self.0.shard()).0.with(|table| {
+            if let Some(slot) = table.slots.get(self.0.index()) {
+                slot.block = block;
+            }
+        });
+    }
+}
+
+impl Drop for OwnedId {
+    fn drop(&mut self) {
+        shard(self.0.shard())
+            .0
+            .with(|table| table.give_back(self.0.index()));
+    }
+}
+
+/// Finds the block that a transport's token names.
+///
+/// # IRQL
+///
+/// `<= DISPATCH_LEVEL`
+pub(crate) fn find<T: Block>(token: usize) -> Option<Ref<T>> {
+    let id = Id::from_raw(token);
+    shard(id.shard()).0.with(|table| {
+        let slot = table.slots.get(id.index())?;
+        if slot.generation != id.generation() {
+            return None;
+        }
+        let header = NonNull::new(slot.block)?;
+        // SAFETY: The block is published, under this lock.
+        match unsafe { take(header) } {
+            Found::Block(block) => Some(block),
+            Found::Nothing | Found::Other => None,
+        }
+    })
+}
+
+/// Frees the tables.
+///
+/// # Safety
+///
+/// No id is in use, and nobody uses the registry any more.
+pub(crate) unsafe fn clear() {
+    for shard in &SHARDS {
+        let segments = shard.0.with(|table| {
+            let segments = table.slots.clear();
+            *table = Table::new();
+            segments
+        });
+        drop(segments);
+    }
+}
+
+fn shard(number: usize) -> &'static Shard {
+    let [first, ..] = &SHARDS;
+    SHARDS.get(number).unwrap_or(first)
+}
+
+/// Whether there is a slot.
+enum Slotted {
+    Slot(u32, u32),
+    Missing(u32),
+    Full,
+}
+
+/// An index has 28 bits in an id.
+const MOST_SLOTS: u32 = 1 << 28;
+
+impl Table {
+    const fn new() -> Self {
+        const EMPTY: Slot = Slot {
+            block: ptr::null_mut(),
+            generation: 0,
+            next_free: 0,
+        };
+        Self {
+            slots: Segments::new([EMPTY; 16]),
+            used: 0,
+            free: None,
+        }
+    }
+
+    fn take_slot(&mut self) -> Slotted {
+        let index = self.free.unwrap_or(self.used);
+        if index >= MOST_SLOTS {
+            return Slotted::Full;
+        }
+        let Some(slot) = self.slots.get(index) else {
+            return Slotted::Missing(index);
+        };
+        slot.generation = slot.generation.saturating_add(1);
+        let generation = slot.generation;
+        if self.free.is_some() {
+            self.free = slot.next_free.checked_sub(1);
+        } else {
+            self.used = self.used.saturating_add(1);
+        }
+        Slotted::Slot(index, generation)
+    }
+
+    fn give_back(&mut self, index: u32) {
+        let free = self.free;
+        let Some(slot) = self.slots.get(index) else {
+            return;
+        };
+        slot.block = ptr::null_mut();
+        if slot.generation == u32::MAX {
+            // Used up: another use would repeat an id.
+            return;
+        }
+        slot.next_free = free.map_or(0, |next| next.saturating_add(1));
+        self.free = Some(index);
+    }
+}

@@ -1,0 +1,171 @@
+//! `RxCeSend` (specification 5.11).
+
+use core::ptr::NonNull;
+
+use rxce_engine::{
+    Error, circuit as engine,
+    circuit::Circuit as _,
+    ledger::{Handover, Kind},
+    send as rules,
+};
+use wdk_sys::{NTSTATUS, PMDL, PVOID, STATUS_SUCCESS};
+
+use super::{
+    circuit::{self, Circuit},
+    registry::Ref,
+    request::{Handle, Home, Parts, Purpose, Request},
+};
+use crate::{
+    abi::{self, Client},
+    nt::{event::Event, irql::Pageable, mdl},
+    tdi::request as call,
+};
+
+/// What the end of a send means for its client.
+pub(super) enum Send {
+    /// The Send Complete callback, with the client's context.
+    Callback(PVOID),
+    /// Somebody waits for this event.
+    Waiter(Event),
+}
+
+/// How the client wants to learn of the end.
+#[derive(Clone, Copy)]
+pub(crate) enum Delivery<'a> {
+    /// By a callback with this context.
+    Callback(PVOID),
+    /// As the routine's result.
+    Wait(&'a Pageable),
+}
+
+/// `RxCeSend`.
+///
+/// # Errors
+///
+/// [`Error::Disconnected`] for a circuit that takes no sends, [`Error::InvalidParameter`] for a length that does not
+/// fit, [`Error::InsufficientResources`]; for a synchronous send also the transport's final status.
+///
+/// # Safety
+///
+/// `mdl` is NULL or a valid chain whose memory stays locked until the send is over.
+///
+/// # IRQL
+///
+/// `<= DISPATCH_LEVEL`, `<= APC_LEVEL` for a synchronous send
+pub(crate) unsafe fn send(
+    public: Client<abi::Vc>,
+    options: u32,
+    mdl: PMDL,
+    length: u32,
+    delivery: Delivery<'_>,
+) -> Result<NTSTATUS, Error> {
+    let circuit = circuit::find(public).map_err(|_| Error::Disconnected)?;
+    if !circuit.hold(|ledger| ledger.life.admits_send()) {
+        return Err(Error::Disconnected);
+    }
+    // SAFETY: Forwarded; the iterator yields valid elements.
+    let lengths = unsafe { mdl::elements(mdl) }.map(|element| unsafe { mdl::byte_count(element) });
+    rules::check_length(
+        options,
+        length,
+        lengths,
+        circuit.connection().transport().zero_length(),
+    )?;
+    let request = new_request(&circuit, &delivery)?;
+    let admitted = circuit.hold(|ledger| {
+        let admitted = ledger.life.admits_send();
+        if admitted {
+            ledger.insert(&request, Kind::Other, Handover::Submitted);
+        }
+        admitted
+    });
+    if !admitted {
+        // SAFETY: The request was never listed.
+        unsafe { request.disarm() };
+        return Err(Error::Disconnected);
+    }
+    // SAFETY: The request is listed; the client keeps the chain until the end of the send.
+    unsafe { request.prepare(&call::send(length, rules::tdi_flags(options)), mdl) };
+    // SAFETY: The request was prepared, and the submitter's part is ours.
+    unsafe { request.send() };
+    engine::change(&*circuit, |ledger| ledger.submitted());
+    let status = finish_submission(&circuit, request, delivery);
+    // SAFETY: The submitter's part is ours, and goes here.
+    unsafe { request.drop_part() };
+    Ok(status)
+}
+
+fn new_request(circuit: &Ref<Circuit>, delivery: &Delivery<'_>) -> Result<Handle, Error> {
+    let purpose = Purpose::Send(match delivery {
+        Delivery::Callback(context) => Send::Callback(*context),
+        Delivery::Wait(_) => Send::Waiter(Event::uninit()),
+    });
+    let target = circuit.target();
+    let request = Request::new(
+        circuit.as_ptr(),
+        purpose,
+        target.device.stack_size(),
+        Home::Pool,
+    )?;
+    if let Purpose::Send(Send::Waiter(event)) = request.purpose() {
+        // SAFETY: The request is in its place for good, and nobody else has it.
+        unsafe { event.init_manual_reset() };
+    }
+    // A run-down that has begun means a tear-down.
+    let reference = circuit.again().ok_or(Error::Disconnected)?;
+    // SAFETY: The request is new, and given up to its parts here.
+    Ok(unsafe {
+        Handle::arm(
+            request.into_raw(),
+            reference,
+            target,
+            Parts::CompletionAndSubmitter,
+        )
+    })
+}
+
+fn finish_submission(circuit: &Circuit, request: Handle, delivery: Delivery<'_>) -> NTSTATUS {
+    match (request.get().purpose(), delivery) {
+        (Purpose::Send(Send::Waiter(event)), Delivery::Wait(at)) => {
+            event.wait(at);
+            request.get().outcome().0
+        }
+        (Purpose::Send(Send::Callback(context)), _) => {
+            let (callbacks, client) = circuit.connection().callbacks();
+            if let Some(submitted) = callbacks.SendSubmitted {
+                // SAFETY: The client's callback, as its table declares it; no lock is held.
+                circuit.in_callback(|| unsafe {
+                    submitted(client, circuit.vc(), *context, STATUS_SUCCESS)
+                });
+            }
+            STATUS_SUCCESS
+        }
+        _ => STATUS_SUCCESS,
+    }
+}
+
+/// The end of a send.
+///
+/// # Safety
+///
+/// Called by the completion routine, whose part of the request goes.
+pub(super) unsafe fn complete(request: Handle) {
+    let circuit: NonNull<Circuit> = request.get().circuit();
+    // SAFETY: The request's reference keeps the circuit until its last part is dropped.
+    let circuit = unsafe { circuit.as_ref() };
+    engine::change(circuit, |ledger| ledger.remove(&request, Kind::Other));
+    match request.get().purpose() {
+        Purpose::Send(Send::Waiter(event)) => event.set(),
+        Purpose::Send(Send::Callback(context)) => {
+            let (status, _) = request.get().outcome();
+            let (callbacks, client) = circuit.connection().callbacks();
+            if let Some(complete) = callbacks.SendComplete {
+                // SAFETY: The client's callback, as its table declares it; no lock is held.
+                circuit.in_callback(|| unsafe { complete(client, circuit.vc(), *context, status) });
+            }
+        }
+        Purpose::Connect | Purpose::Disconnect | Purpose::Receive(_) => {}
+    }
+    // SAFETY: Forwarded.
+    unsafe { request.drop_part() };
+}

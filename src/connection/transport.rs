@@ -1,0 +1,366 @@
+//! Transports: one bound TDI provider each (specification 5.1, 5.2).
+
+use core::cell::UnsafeCell;
+
+use rxce_engine::{Error, life::Closing, send::ZeroLength};
+use wdk_sys::UNICODE_STRING;
+
+use super::{
+    layer::{self, Layer},
+    pins::{Child, Pins},
+    registry::{Block, Found, Header, Kind, Ref, pointers},
+};
+use crate::{
+    abi::{self, Client},
+    nt::{
+        device,
+        file::File,
+        handle_thread::HANDLE_THREAD,
+        irql::Pageable,
+        mdl::Mdl,
+        memory,
+        pool::{Bytes, PoolBox, Pooled, Tag},
+        spin_lock::SpinLock,
+    },
+    tdi::{
+        bindings::{
+            TDI_PROVIDER_INFO, TDI_QUERY_PROVIDER_INFO, TDI_SERVICE_CONNECTION_MODE,
+            TDI_SERVICE_NO_ZERO_LENGTH, TDI_SERVICE_ORDERLY_RELEASE,
+        },
+        open, request,
+        synchronous::{self, Submit},
+    },
+};
+
+/// The private block of an `RXCE_TRANSPORT`.
+#[repr(C)]
+pub(super) struct Transport {
+    header: Header,
+    /// `pProviderInfo` points here; written by the build only.
+    info: UnsafeCell<TDI_PROVIDER_INFO>,
+    public: Client<abi::Transport>,
+    name: Name,
+    channel: File,
+    /// Keeps the driver from being unloaded.
+    keep: File,
+    pins: SpinLock<Pins>,
+}
+
+// SAFETY: `info` is written before the block is usable and only read afterwards.
+unsafe impl Sync for Transport {}
+
+// SAFETY: The header comes first, and only transports have this kind.
+unsafe impl Block for Transport {
+    const KIND: Kind = Kind::Transport;
+
+    fn header(&self) -> &Header {
+        &self.header
+    }
+}
+
+impl Pooled for Transport {
+    const TAG: Tag = Tag::new(*b"RxTr");
+}
+
+impl Layer for Transport {
+    type Public = abi::Transport;
+
+    fn disconnect(&self, at: &Pageable) {
+        HANDLE_THREAD.at_passive(at, || self.channel.close());
+    }
+
+    fn release(&self, at: &Pageable) {
+        HANDLE_THREAD.at_passive(at, || {
+            self.channel.dereference();
+            self.keep.dereference();
+            self.keep.close();
+        });
+    }
+
+    fn retire(&self) {
+        // SAFETY: The structure is registered, and its claimant clears it.
+        unsafe { self.public.clear() };
+    }
+}
+
+/// `RxCeBuildTransport`.
+///
+/// # Errors
+///
+/// The documented ones, and the statuses of the open and of the query.
+pub(crate) fn build(
+    at: &Pageable,
+    public: Client<abi::Transport>,
+    name: &[u16],
+    quality_of_service: u32,
+) -> Result<(), Error> {
+    layer::require_free(public)?;
+    let transport = layer::reserve(public, Transport::new(public, name))?;
+    match transport.bind(at, quality_of_service) {
+        Ok(()) => {
+            pointers::set_usable(&transport);
+            Ok(())
+        }
+        Err(error) => {
+            layer::dismantle(at, transport);
+            Err(error)
+        }
+    }
+}
+
+/// `RxCeTearDownTransport`.
+///
+/// # Errors
+///
+/// [`Error::InvalidParameter`] for another kind of structure, a damaged one, one in use, and for what cannot be a
+/// transport at all. A transport that is not bound is a success (documented).
+pub(crate) fn tear_down(at: &Pageable, public: Client<abi::Transport>) -> Result<(), Error> {
+    if !memory::is_system_address(public.address()) {
+        return Err(Error::InvalidParameter);
+    }
+    let transport: Ref<Transport> = match pointers::find(public.address()) {
+        Found::Nothing => return Ok(()),
+        Found::Other => return Err(Error::InvalidParameter),
+        Found::Block(transport) => transport,
+    };
+    if !transport.is_intact() {
+        return Err(Error::InvalidParameter);
+    }
+    transport.pins.with(Pins::claim)?;
+    layer::dismantle(at, transport);
+    Ok(())
+}
+
+/// Finds a bound transport that nobody has damaged.
+///
+/// # Errors
+///
+/// [`Error::InvalidParameter`].
+pub(super) fn find(public: Client<abi::Transport>) -> Result<Ref<Transport>, Error> {
+    let transport: Ref<Transport> = pointers::find(public.address()).required()?;
+    if transport.is_intact() {
+        Ok(transport)
+    } else {
+        Err(Error::InvalidParameter)
+    }
+}
+
+impl Transport {
+    fn new(public: Client<abi::Transport>, name: &[u16]) -> Result<PoolBox<Self>, Error> {
+        PoolBox::new(Self {
+            header: Header::new(Kind::Transport, public.address()),
+            info: UnsafeCell::new(TDI_PROVIDER_INFO::default()),
+            public,
+            name: Name::new(name)?,
+            channel: File::none(),
+            keep: File::none(),
+            pins: SpinLock::new(Pins::new()),
+        })
+    }
+
+    /// Opens the control channel, asks the provider what it can do, and publishes the structure.
+    fn bind(&self, at: &Pageable, quality_of_service: u32) -> Result<(), Error> {
+        let name = self.name.string();
+        HANDLE_THREAD.at_passive(at, || {
+            device::keep_loaded(&self.keep)?;
+            open::control_channel(&self.channel, name.as_string())
+        })?;
+        self.query_provider(at)?;
+        // SAFETY: The file object was referenced by the open.
+        let target = unsafe { self.channel.target() };
+        let value = abi::Transport {
+            Signature: 0,
+            Name: *name.as_string(),
+            pDeviceObject: target.device.as_ptr(),
+            ControlChannel: self.channel.handle(),
+            pControlChannelFileObject: self.channel.object(),
+            pProviderInfo: self.info.get(),
+            ConnectionCount: 0,
+            VirtualCircuitCount: 0,
+            QualityOfService: quality_of_service,
+        };
+        // SAFETY: The structure is reserved by this build.
+        unsafe { self.public.publish(value) };
+        Ok(())
+    }
+
+    fn query_provider(&self, at: &Pageable) -> Result<(), Error> {
+        const LENGTH: usize = size_of::<TDI_PROVIDER_INFO>();
+        // SAFETY: The block is nonpaged pool and outlives the request, which is waited for.
+        let mdl = unsafe { Mdl::of_pool(self.info.get().cast(), LENGTH as u32) }?;
+        // SAFETY: The file object was referenced by the open.
+        let target = unsafe { self.channel.target() };
+        let call = request::query_information(TDI_QUERY_PROVIDER_INFO);
+        // SAFETY: The channel is open, and the MDL lives until the request is over.
+        let (status, written) =
+            unsafe { synchronous::perform(at, &target, &call, mdl.as_ptr(), Submit::Anywhere) }?;
+        // A provider may know more than the structure holds.
+        let accepted = wdk::nt_success(status)
+            || (status == wdk_sys::STATUS_BUFFER_OVERFLOW && written >= LENGTH);
+        if accepted {
+            Ok(())
+        } else {
+            Err(Error::Transport(status))
+        }
+    }
+
+    /// Whether the client's structure still says what the build wrote.
+    pub(super) fn is_intact(&self) -> bool {
+        let public = self.public;
+        // SAFETY: The structure is registered.
+        let signed = unsafe { public.is_signed() };
+        // SAFETY: As above.
+        let channel = unsafe { public.read(|transport| &raw mut (*transport).ControlChannel) };
+        // SAFETY: As above.
+        let file =
+            unsafe { public.read(|transport| &raw mut (*transport).pControlChannelFileObject) };
+        // SAFETY: As above.
+        let info = unsafe { public.read(|transport| &raw mut (*transport).pProviderInfo) };
+        signed
+            && channel == self.channel.handle()
+            && file == self.channel.object()
+            && info == self.info.get()
+    }
+
+    /// Whether the signature is intact: all that is asked of a parent.
+    pub(super) fn is_signed(&self) -> bool {
+        // SAFETY: The structure is registered as long as the block is pinned.
+        unsafe { self.public.is_signed() }
+    }
+
+    /// The client's structure, for a child's field.
+    pub(super) const fn public(&self) -> Client<abi::Transport> {
+        self.public
+    }
+
+    /// Counts a child in; its mirror follows.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidParameter`] if the transport is being torn down.
+    pub(super) fn pin(&self, child: Child) -> Result<(), Error> {
+        self.pins.with(|pins| {
+            pins.pin(child)?;
+            self.mirror(pins);
+            Ok(())
+        })
+    }
+
+    /// Counts a child out: its last touch of the transport.
+    pub(super) fn unpin(&self, child: Child) {
+        self.pins.with(|pins| {
+            pins.unpin(child);
+            self.mirror(pins);
+        });
+    }
+
+    fn mirror(&self, pins: &Pins) {
+        let public = self.public;
+        // SAFETY: The structure is registered, and the counters change only under this lock.
+        unsafe {
+            public.write(
+                |transport| &raw mut (*transport).ConnectionCount,
+                pins.connections(),
+            )
+        };
+        // SAFETY: As above.
+        unsafe {
+            public.write(
+                |transport| &raw mut (*transport).VirtualCircuitCount,
+                pins.circuits(),
+            )
+        };
+    }
+
+    /// The provider's device name.
+    pub(super) fn name(&self) -> DeviceName {
+        self.name.string()
+    }
+
+    /// What the provider can do (`TDI_SERVICE_` flags).
+    pub(super) fn services(&self) -> u32 {
+        // SAFETY: The build has written it, and nobody writes it again.
+        unsafe { (*self.info.get()).ServiceFlags }
+    }
+
+    /// Whether the provider offers a service.
+    pub(super) fn offers(&self, service: u32) -> bool {
+        self.services() & service != 0
+    }
+
+    /// Whether the provider has connections.
+    pub(super) fn has_connections(&self) -> bool {
+        self.offers(TDI_SERVICE_CONNECTION_MODE)
+    }
+
+    /// How the provider's circuits are closed.
+    pub(super) fn closing(&self) -> Closing {
+        if self.offers(TDI_SERVICE_ORDERLY_RELEASE) {
+            Closing::Orderly
+        } else {
+            Closing::AbortOnly
+        }
+    }
+
+    /// Whether the provider takes sends of no bytes.
+    pub(super) fn zero_length(&self) -> ZeroLength {
+        if self.offers(TDI_SERVICE_NO_ZERO_LENGTH) {
+            ZeroLength::Refused
+        } else {
+            ZeroLength::Allowed
+        }
+    }
+
+    /// How many stack locations requests to the provider need, as far as the control channel tells.
+    pub(super) fn stack_size(&self) -> i8 {
+        // SAFETY: The file object is referenced while the transport is bound.
+        unsafe { self.channel.target() }.device.stack_size()
+    }
+}
+
+/// Copies of device names.
+const NAME_TAG: Tag = Tag::new(*b"RxNa");
+
+/// A copy of the provider's name, with a NUL behind it.
+struct Name {
+    bytes: Bytes,
+    length: u16,
+}
+
+impl Name {
+    fn new(name: &[u16]) -> Result<Self, Error> {
+        let length = u16::try_from(size_of_val(name)).map_err(|_| Error::InvalidParameter)?;
+        let maximum = length.checked_add(NUL).ok_or(Error::InvalidParameter)?;
+        let mut bytes = Bytes::new(maximum.into(), NAME_TAG)?;
+        for (to, from) in bytes.chunks_exact_mut(size_of::<u16>()).zip(name) {
+            to.copy_from_slice(&from.to_ne_bytes());
+        }
+        Ok(Self { bytes, length })
+    }
+
+    fn string(&self) -> DeviceName {
+        DeviceName(UNICODE_STRING {
+            Length: self.length,
+            MaximumLength: self.length.saturating_add(NUL),
+            Buffer: self.bytes.as_ptr().cast(),
+        })
+    }
+}
+
+/// The bytes of a terminating NUL.
+const NUL: u16 = 2;
+
+/// A device name whose buffer the transport keeps.
+pub(super) struct DeviceName(UNICODE_STRING);
+
+impl DeviceName {
+    /// The string.
+    pub(super) const fn as_string(&self) -> &UNICODE_STRING {
+        &self.0
+    }
+}
+
+// SAFETY: The buffer is only read.
+unsafe impl Send for DeviceName {}
+// SAFETY: As above.
+unsafe impl Sync for DeviceName {}

@@ -1,0 +1,351 @@
+//! The exported routines: check, convert, call, convert back.
+//!
+//! Each follows the driver reference page of its name. All are documented for `IRQL <= APC_LEVEL`; what happens above is
+//! the specification's 3.1.4: routines that neither wait nor touch handles work up to `DISPATCH_LEVEL`, all others answer
+//! `STATUS_INVALID_PARAMETER` and touch nothing.
+
+use core::{ffi::CStr, slice};
+
+use rxce_engine::{Error, send::SYNCHRONOUS, transport_address};
+use wdk_sys::{
+    NTSTATUS, PMDL, PVOID, STATUS_CONNECTION_ABORTED, STATUS_CONNECTION_DISCONNECTED,
+    STATUS_INSUFFICIENT_RESOURCES, STATUS_INVALID_PARAMETER, STATUS_SUCCESS, UNICODE_STRING,
+};
+
+use crate::{
+    abi::{self, Client},
+    connection::{
+        address, circuit,
+        peer::{self, Remote},
+        send::{self, Delivery},
+        transport,
+    },
+    nt::{
+        irql::{self, Pageable},
+        report,
+    },
+    tdi::bindings::TDI_CONNECTION_INFORMATION,
+};
+
+/// Binds a TDI provider.
+///
+/// # Safety
+///
+/// The pointers are NULL or valid as `rxce.h` says.
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "system" fn RxCeBuildTransport(
+    transport: *mut abi::Transport,
+    name: *const UNICODE_STRING,
+    quality_of_service: u32,
+) -> NTSTATUS {
+    waiting(c"RxCeBuildTransport", |at| {
+        // SAFETY: Forwarded.
+        let name = unsafe { device_name(name) }?;
+        transport::build(at, Client::new(transport)?, name, quality_of_service)
+    })
+}
+
+/// Unbinds a provider. One that is not bound is a success.
+///
+/// # Safety
+///
+/// `transport` is a kernel address or refused; it is not read unless it is bound.
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "system" fn RxCeTearDownTransport(
+    transport: *mut abi::Transport,
+) -> NTSTATUS {
+    waiting(c"RxCeTearDownTransport", |at| {
+        transport::tear_down(at, Client::new(transport)?)
+    })
+}
+
+/// Opens a local address.
+///
+/// # Safety
+///
+/// The pointers are NULL or valid as `rxce.h` says.
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "system" fn RxCeBuildAddress(
+    address: *mut abi::Address,
+    transport: *mut abi::Transport,
+    local: *const u8,
+    handler: *const abi::AddressEventHandler,
+    context: PVOID,
+) -> NTSTATUS {
+    waiting(c"RxCeBuildAddress", |at| {
+        // SAFETY: Forwarded.
+        let (local, handler) = unsafe { (local_address(local)?, table(handler)?) };
+        address::build(
+            at,
+            Client::new(address)?,
+            Client::new(transport)?,
+            local,
+            handler,
+            context,
+        )
+    })
+}
+
+/// Closes a local address.
+///
+/// # Safety
+///
+/// None: the pointer is not read unless the address is built.
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "system" fn RxCeTearDownAddress(address: *mut abi::Address) -> NTSTATUS {
+    waiting(c"RxCeTearDownAddress", |at| {
+        address::tear_down(at, Client::new(address)?)
+    })
+}
+
+/// Builds a connection with its first circuit; waits for the transport's connect.
+///
+/// # Safety
+///
+/// The pointers are NULL or valid as `rxce.h` says.
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "system" fn RxCeBuildConnection(
+    local: *mut abi::Address,
+    information: *const TDI_CONNECTION_INFORMATION,
+    handler: *const abi::ConnectionEventHandler,
+    context: PVOID,
+    connection: *mut abi::Connection,
+    vc: *mut abi::Vc,
+) -> NTSTATUS {
+    waiting(c"RxCeBuildConnection", |at| {
+        // SAFETY: Forwarded.
+        let (remote, handler) = unsafe { (remote(information)?, table(handler)?) };
+        let (connection, vc) = (Client::new(connection)?, Client::new(vc)?);
+        peer::build(
+            at,
+            Client::new(local)?,
+            remote,
+            handler,
+            context,
+            connection,
+            vc,
+        )
+    })
+}
+
+/// Tears a connection down that has no circuits.
+///
+/// # Safety
+///
+/// None: the pointer is not read unless the connection is built.
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "system" fn RxCeTearDownConnection(
+    connection: *mut abi::Connection,
+) -> NTSTATUS {
+    waiting(c"RxCeTearDownConnection", |at| {
+        peer::tear_down(at, Client::new(connection)?)
+    })
+}
+
+/// Adds a circuit to a connection; waits for the transport's connect.
+///
+/// # Safety
+///
+/// `vc` is NULL or valid for writes of an `RXCE_VC`.
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "system" fn RxCeBuildVC(
+    vc: *mut abi::Vc,
+    connection: *mut abi::Connection,
+) -> NTSTATUS {
+    waiting(c"RxCeBuildVC", |at| {
+        circuit::build(at, Client::new(vc)?, Client::new(connection)?)
+    })
+}
+
+/// Starts to disconnect a circuit. To be called in a system worker thread.
+///
+/// # Safety
+///
+/// None: the pointer is not read unless the circuit is built.
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "system" fn RxCeInitiateVCDisconnect(vc: *mut abi::Vc) -> NTSTATUS {
+    expect_system_thread(c"RxCeInitiateVCDisconnect");
+    quick(c"RxCeInitiateVCDisconnect", |_| {
+        circuit::initiate_disconnect(Client::new(vc)?)
+    })
+}
+
+/// Tears a circuit down.
+///
+/// # Safety
+///
+/// None: the pointer is not read unless the circuit is built.
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "system" fn RxCeTearDownVC(vc: *mut abi::Vc) -> NTSTATUS {
+    waiting(c"RxCeTearDownVC", |at| {
+        circuit::tear_down(at, Client::new(vc)?)
+    })
+}
+
+/// Sends an MDL chain.
+///
+/// # Safety
+///
+/// `mdl` is NULL or a valid chain of nonpaged or locked memory, the client's again at the end of the send.
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "system" fn RxCeSend(
+    vc: *mut abi::Vc,
+    options: u32,
+    mdl: PMDL,
+    length: u32,
+    context: PVOID,
+) -> NTSTATUS {
+    let mut status = STATUS_SUCCESS;
+    let failure = quick(c"RxCeSend", |at| {
+        let delivery = match (options & SYNCHRONOUS != 0, at) {
+            (false, _) => Delivery::Callback(context),
+            (true, Some(at)) => Delivery::Wait(at),
+            (true, None) => return Err(Error::InvalidParameter),
+        };
+        let vc = Client::new(vc).map_err(|_| Error::Disconnected)?;
+        // SAFETY: Forwarded.
+        status = unsafe { send::send(vc, options, mdl, length, delivery) }?;
+        Ok(())
+    });
+    if failure == STATUS_SUCCESS {
+        status
+    } else {
+        failure
+    }
+}
+
+/// Runs a routine that may wait.
+fn waiting(routine: &CStr, run: impl FnOnce(&Pageable) -> Result<(), Error>) -> NTSTATUS {
+    match Pageable::at_entry() {
+        Some(at) => status(run(&at)),
+        None => {
+            report::irql_too_high(routine, irql::current());
+            STATUS_INVALID_PARAMETER
+        }
+    }
+}
+
+/// Runs a routine that also works at `DISPATCH_LEVEL`, though callers should not count on it.
+fn quick(routine: &CStr, run: impl FnOnce(Option<&Pageable>) -> Result<(), Error>) -> NTSTATUS {
+    let at = Pageable::at_entry();
+    if at.is_none() {
+        report::irql_too_high(routine, irql::current());
+        if !irql::at_most_dispatch() {
+            return STATUS_INVALID_PARAMETER;
+        }
+    }
+    status(run(at.as_ref()))
+}
+
+/// Reports a caller that is not a system thread; debug builds only.
+#[cfg(debug_assertions)]
+fn expect_system_thread(routine: &CStr) {
+    if irql::at_most_dispatch() && !crate::nt::thread::is_system() {
+        report::misuse(routine, c"not called in a system thread");
+    }
+}
+
+/// Release builds do not look: with kernel handles and packets of no thread the routine works in any thread.
+#[cfg(not(debug_assertions))]
+const fn expect_system_thread(_: &CStr) {}
+
+/// The documented status of each outcome.
+const fn status(result: Result<(), Error>) -> NTSTATUS {
+    match result {
+        Ok(()) => STATUS_SUCCESS,
+        Err(Error::InvalidParameter) => STATUS_INVALID_PARAMETER,
+        Err(Error::InsufficientResources) => STATUS_INSUFFICIENT_RESOURCES,
+        Err(Error::Disconnected) => STATUS_CONNECTION_DISCONNECTED,
+        Err(Error::Aborted) => STATUS_CONNECTION_ABORTED,
+        Err(Error::Transport(status)) => status,
+    }
+}
+
+/// A provider's name: not empty, of whole characters, inside its buffer.
+///
+/// # Safety
+///
+/// `name` is NULL or points to a string whose buffer, if any, is as long as it says.
+unsafe fn device_name<'a>(name: *const UNICODE_STRING) -> Result<&'a [u16], Error> {
+    // SAFETY: Forwarded.
+    let name = unsafe { name.as_ref() }.ok_or(Error::InvalidParameter)?;
+    let valid =
+        name.Length != 0 && name.Length.is_multiple_of(2) && name.Length <= name.MaximumLength;
+    if !valid || name.Buffer.is_null() || !name.Buffer.is_aligned() {
+        return Err(Error::InvalidParameter);
+    }
+    // SAFETY: Forwarded; the buffer is aligned.
+    Ok(unsafe { slice::from_raw_parts(name.Buffer, usize::from(name.Length / 2)) })
+}
+
+/// A local address, as long as its own members say.
+///
+/// # Safety
+///
+/// `address` is NULL or points to a `TRANSPORT_ADDRESS`.
+unsafe fn local_address<'a>(address: *const u8) -> Result<&'a [u8], Error> {
+    if address.is_null() {
+        return Err(Error::InvalidParameter);
+    }
+    // SAFETY: Forwarded; the structure is packed.
+    let count = unsafe { address.cast::<i32>().read_unaligned() };
+    let length = transport_address::length(count, |at| {
+        let member = address.wrapping_add(usize::from(at)).cast::<u16>();
+        // SAFETY: Forwarded: the structure goes on where the address before it ends.
+        unsafe { member.read_unaligned() }
+    })?;
+    // SAFETY: Forwarded.
+    Ok(unsafe { slice::from_raw_parts(address, usize::from(length)) })
+}
+
+/// A copy of a client's plain structure.
+///
+/// # Safety
+///
+/// `table` is NULL or points to one.
+const unsafe fn table<T>(table: *const T) -> Result<T, Error> {
+    if table.is_null() {
+        return Err(Error::InvalidParameter);
+    }
+    // SAFETY: Forwarded.
+    Ok(unsafe { table.read_unaligned() })
+}
+
+/// The pieces of a connection information; a remote address is mandatory.
+///
+/// # Safety
+///
+/// `information` is NULL or points to one whose members are valid.
+unsafe fn remote<'a>(information: *const TDI_CONNECTION_INFORMATION) -> Result<Remote<'a>, Error> {
+    // SAFETY: Forwarded.
+    let information = unsafe { table(information) }?;
+    // SAFETY: Forwarded.
+    let address = unsafe { piece(information.RemoteAddress, information.RemoteAddressLength) }?;
+    if address.is_empty() {
+        return Err(Error::InvalidParameter);
+    }
+    // SAFETY: Forwarded.
+    let user_data = unsafe { piece(information.UserData, information.UserDataLength) }?;
+    // SAFETY: Forwarded.
+    let options = unsafe { piece(information.Options, information.OptionsLength) }?;
+    Ok(Remote {
+        address,
+        user_data,
+        options,
+    })
+}
+
+/// Bytes with a signed length, at most as many as an extended attribute could carry.
+///
+/// # Safety
+///
+/// `start` is NULL or valid for `length` bytes.
+unsafe fn piece<'a>(start: PVOID, length: i32) -> Result<&'a [u8], Error> {
+    let length = u16::try_from(length).map_err(|_| Error::InvalidParameter)?;
+    match (start.is_null(), length) {
+        (_, 0) => Ok(&[]),
+        (true, _) => Err(Error::InvalidParameter),
+        // SAFETY: Forwarded.
+        (false, _) => Ok(unsafe { slice::from_raw_parts(start.cast(), usize::from(length)) }),
+    }
+}

@@ -1,0 +1,116 @@
+//! The driver's own control device.
+
+use core::{
+    ptr,
+    sync::atomic::{AtomicPtr, Ordering},
+};
+
+use rxce_engine::Error;
+use wdk_sys::{
+    DEVICE_OBJECT, DRIVER_OBJECT, FILE_DEVICE_SECURE_OPEN, FILE_DEVICE_UNKNOWN, IO_NO_INCREMENT,
+    IRP_MJ_CLEANUP, IRP_MJ_CLOSE, IRP_MJ_CREATE, NTSTATUS, PDEVICE_OBJECT, PIRP, STATUS_SUCCESS,
+    UNICODE_STRING, ntddk,
+};
+
+use super::file::File;
+
+/// `\Device\Rxce`.
+const NAME: &[u16] = &{
+    let bytes = b"\\Device\\Rxce";
+    let mut name = [0_u16; 12];
+    let mut at = 0;
+    while at < name.len() {
+        name[at] = bytes[at] as u16;
+        at += 1;
+    }
+    name
+};
+
+/// The device, while the driver runs as a service.
+static DEVICE: AtomicPtr<DEVICE_OBJECT> = AtomicPtr::new(ptr::null_mut());
+
+const fn name() -> UNICODE_STRING {
+    let length = (NAME.len() * size_of::<u16>()) as u16;
+    UNICODE_STRING {
+        Length: length,
+        MaximumLength: length,
+        Buffer: NAME.as_ptr().cast_mut(),
+    }
+}
+
+/// Creates the device and its dispatch routines.
+///
+/// # Errors
+///
+/// The status of the system.
+///
+/// # IRQL
+///
+/// `PASSIVE_LEVEL`
+pub(crate) fn create(driver: &mut DRIVER_OBJECT) -> Result<(), Error> {
+    let mut name = name();
+    let mut device = ptr::null_mut();
+    // SAFETY: The driver object is the one DriverEntry was given; the pointers live across the call.
+    let status = unsafe {
+        ntddk::IoCreateDevice(
+            driver,
+            0,
+            &raw mut name,
+            FILE_DEVICE_UNKNOWN,
+            FILE_DEVICE_SECURE_OPEN,
+            0,
+            &raw mut device,
+        )
+    };
+    if !wdk::nt_success(status) {
+        return Err(Error::Transport(status));
+    }
+    for major in [IRP_MJ_CREATE, IRP_MJ_CLEANUP, IRP_MJ_CLOSE] {
+        if let Some(slot) = driver.MajorFunction.get_mut(major as usize) {
+            *slot = Some(succeed);
+        }
+    }
+    DEVICE.store(device, Ordering::Release);
+    Ok(())
+}
+
+/// Deletes the device, if there is one.
+///
+/// # IRQL
+///
+/// `PASSIVE_LEVEL`
+pub(crate) fn delete() {
+    let device = DEVICE.swap(ptr::null_mut(), Ordering::AcqRel);
+    if !device.is_null() {
+        // SAFETY: The device was created by `create` and is deleted once.
+        unsafe { ntddk::IoDeleteDevice(device) };
+    }
+}
+
+/// Opens the device, so that the driver is not unloaded while `file` is open. Nothing is opened where the image was only
+/// loaded for its exports: its importers keep it.
+///
+/// # Errors
+///
+/// The status of the open.
+///
+/// # IRQL
+///
+/// `PASSIVE_LEVEL`, special kernel APCs enabled
+pub(crate) fn keep_loaded(file: &File) -> Result<(), Error> {
+    if DEVICE.load(Ordering::Acquire).is_null() {
+        return Ok(());
+    }
+    file.open(&name(), &mut [])
+}
+
+/// Opens and closes succeed: a handle on the device only keeps the driver.
+unsafe extern "C" fn succeed(_device: PDEVICE_OBJECT, irp: PIRP) -> NTSTATUS {
+    // SAFETY: The I/O manager hands the packet over until it is completed.
+    let packet = unsafe { &mut *irp };
+    packet.IoStatus.__bindgen_anon_1.Status = STATUS_SUCCESS;
+    packet.IoStatus.Information = 0;
+    // SAFETY: As above; the packet is not touched afterwards.
+    unsafe { ntddk::IofCompleteRequest(irp, IO_NO_INCREMENT as i8) };
+    STATUS_SUCCESS
+}

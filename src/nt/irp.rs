@@ -1,0 +1,201 @@
+//! I/O request packets that the driver allocates itself.
+//!
+//! They are not associated with a thread: nothing of theirs needs an APC, so they may be waited for at `APC_LEVEL`. Once
+//! sent, a packet belongs to the driver below until the completion routine runs.
+
+use core::ptr::NonNull;
+
+use rxce_engine::Error;
+use wdk_sys::{
+    FILE_OBJECT, IO_STACK_LOCATION, IRP, IRP_MJ_INTERNAL_DEVICE_CONTROL, NTSTATUS, PDEVICE_OBJECT,
+    PIRP, PMDL, PVOID, SL_INVOKE_ON_CANCEL, SL_INVOKE_ON_ERROR, SL_INVOKE_ON_SUCCESS,
+    STATUS_SUCCESS, ntddk,
+};
+
+use super::file::Device;
+
+/// A completion routine; it returns `STATUS_MORE_PROCESSING_REQUIRED`, since the packet stays the driver's.
+pub(crate) type CompletionRoutine = unsafe extern "C" fn(PDEVICE_OBJECT, PIRP, PVOID) -> NTSTATUS;
+
+/// Where `Tail.Overlay.CurrentStackLocation` is in an `IRP`, on every 64-bit Windows. The member lies in anonymous
+/// unions, whose generated names depend on the headers.
+const CURRENT_STACK_LOCATION: usize = 0xB8;
+
+/// What a transport is told of an open object's request.
+#[derive(Clone, Copy)]
+pub(crate) struct Target {
+    /// The device that takes the request.
+    pub(crate) device: Device,
+    /// The object's file object.
+    pub(crate) file: *mut FILE_OBJECT,
+}
+
+/// The request itself: `Parameters` of the stack location, 32 bytes whose meaning the minor function gives.
+pub(crate) struct Call {
+    /// The minor function code.
+    pub(crate) minor: u8,
+    /// The parameters.
+    pub(crate) parameters: [usize; 4],
+}
+
+/// An allocated packet, freed when it is dropped.
+pub(crate) struct Irp(NonNull<IRP>);
+
+// SAFETY: A packet that is not in flight is plain memory of its owner.
+unsafe impl Send for Irp {}
+// SAFETY: As above.
+unsafe impl Sync for Irp {}
+
+impl Irp {
+    /// Allocates a packet for a device stack.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InsufficientResources`].
+    ///
+    /// # IRQL
+    ///
+    /// `<= DISPATCH_LEVEL`
+    pub(crate) fn new(stack_size: i8) -> Result<Self, Error> {
+        // SAFETY: IoAllocateIrp has no requirements beyond the level.
+        let irp = unsafe { ntddk::IoAllocateIrp(stack_size, 0) };
+        NonNull::new(irp)
+            .map(Self)
+            .ok_or(Error::InsufficientResources)
+    }
+
+    /// The packet for routines of the system.
+    pub(crate) const fn as_ptr(&self) -> PIRP {
+        self.0.as_ptr()
+    }
+
+    /// How many stack locations it has.
+    pub(crate) fn stack_count(&self) -> i8 {
+        // SAFETY: The member never changes after the allocation.
+        unsafe { (*self.as_ptr()).StackCount as i8 }
+    }
+
+    /// Makes a completed packet ready for another request.
+    ///
+    /// # Safety
+    ///
+    /// The packet is not in flight.
+    ///
+    /// # IRQL
+    ///
+    /// `<= DISPATCH_LEVEL`
+    pub(crate) unsafe fn reuse(&self) {
+        // SAFETY: Forwarded.
+        unsafe { ntddk::IoReuseIrp(self.as_ptr(), STATUS_SUCCESS) };
+    }
+
+    /// Fills the next stack location, as the `TdiBuildXxx` macros do.
+    ///
+    /// # Safety
+    ///
+    /// The packet is not in flight and has as many locations as the target's stack needs. `context` and everything the
+    /// parameters point to live until `routine` has run.
+    pub(crate) unsafe fn prepare(
+        &self,
+        target: &Target,
+        call: &Call,
+        mdl: PMDL,
+        routine: CompletionRoutine,
+        context: PVOID,
+    ) {
+        // SAFETY: The packet is ours.
+        unsafe { (*self.as_ptr()).MdlAddress = mdl };
+        let next = self.next_location();
+        // SAFETY: An idle packet has a next location, which nobody else uses.
+        let location = unsafe { &mut *next };
+        location.MajorFunction = IRP_MJ_INTERNAL_DEVICE_CONTROL as u8;
+        location.MinorFunction = call.minor;
+        location.Flags = 0;
+        location.Control = (SL_INVOKE_ON_CANCEL | SL_INVOKE_ON_SUCCESS | SL_INVOKE_ON_ERROR) as u8;
+        location.DeviceObject = target.device.as_ptr();
+        location.FileObject = target.file;
+        location.CompletionRoutine = Some(routine);
+        location.Context = context;
+        let parameters = (&raw mut location.Parameters).cast::<[usize; 4]>();
+        // SAFETY: `Parameters` is 32 bytes long and aligned to pointers.
+        unsafe { parameters.write(call.parameters) };
+    }
+
+    /// Sends a prepared packet down. It belongs to the driver below from now on.
+    ///
+    /// # Safety
+    ///
+    /// The packet was prepared for `device` and is not in flight; no spin lock is held. Whoever owns this value keeps it
+    /// until the completion routine has run.
+    ///
+    /// # IRQL
+    ///
+    /// `<= DISPATCH_LEVEL`
+    pub(crate) unsafe fn call(irp: PIRP, device: Device) {
+        // SAFETY: Forwarded. The status needs no handling: the completion routine has run or will.
+        let _ = unsafe { ntddk::IofCallDriver(device.as_ptr(), irp) };
+    }
+
+    /// Advances a prepared packet as `IoCallDriver` would, for a transport that takes it from an event handler
+    /// (`IoSetNextIrpStackLocation`).
+    ///
+    /// # Safety
+    ///
+    /// The packet was prepared and is not in flight; it is handed to the transport next.
+    pub(crate) unsafe fn advance(&self) {
+        let next = self.next_location();
+        let irp = self.as_ptr();
+        // SAFETY: The packet is ours.
+        unsafe { (*irp).CurrentLocation = (*irp).CurrentLocation.wrapping_sub(1) };
+        // SAFETY: The member lies inside the packet.
+        unsafe {
+            irp.byte_add(CURRENT_STACK_LOCATION)
+                .cast::<*mut IO_STACK_LOCATION>()
+                .write(next)
+        };
+    }
+
+    /// Cancels a packet that may be in flight.
+    ///
+    /// # Safety
+    ///
+    /// Somebody makes sure that the packet is not freed or reused before this returns.
+    ///
+    /// # IRQL
+    ///
+    /// `<= DISPATCH_LEVEL`
+    pub(crate) unsafe fn cancel(&self) {
+        // SAFETY: Forwarded.
+        unsafe { ntddk::IoCancelIrp(self.as_ptr()) };
+    }
+
+    fn next_location(&self) -> *mut IO_STACK_LOCATION {
+        // SAFETY: The member lies inside the packet.
+        let current = unsafe { self.as_ptr().byte_add(CURRENT_STACK_LOCATION) };
+        // SAFETY: As above; it holds the current location.
+        let location = unsafe { current.cast::<*mut IO_STACK_LOCATION>().read() };
+        location.wrapping_sub(1)
+    }
+}
+
+impl Drop for Irp {
+    fn drop(&mut self) {
+        // SAFETY: The packet is not in flight: whoever sends one keeps it until its completion routine has run.
+        unsafe { ntddk::IoFreeIrp(self.as_ptr()) };
+    }
+}
+
+/// Status and information of a packet, and its MDL taken off it.
+///
+/// # Safety
+///
+/// Called in the packet's completion routine.
+pub(crate) unsafe fn take_result(irp: PIRP) -> (NTSTATUS, usize) {
+    // SAFETY: The packet is ours again.
+    unsafe { (*irp).MdlAddress = core::ptr::null_mut() };
+    // SAFETY: As above.
+    let result = unsafe { (*irp).IoStatus };
+    // SAFETY: The completion wrote the status member of the union.
+    let status = unsafe { result.__bindgen_anon_1.Status };
+    (status, usize::try_from(result.Information).unwrap_or(0))
+}

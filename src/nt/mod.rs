@@ -1,0 +1,19 @@
+//! Kernel objects: one file per object, each with its ownership and its IRQL rules. Nothing here knows what the
+//! driver is for; nothing above touches a kernel object but through this module.
+
+pub(crate) mod device;
+pub(crate) mod event;
+pub(crate) mod file;
+pub(crate) mod handle_thread;
+pub(crate) mod irp;
+pub(crate) mod irql;
+pub(crate) mod layout;
+pub(crate) mod mdl;
+pub(crate) mod memory;
+pub(crate) mod pool;
+pub(crate) mod processors;
+pub(crate) mod report;
+pub(crate) mod rundown;
+pub(crate) mod spin_lock;
+pub(crate) mod thread;
+pub(crate) mod time;
