@@ -1,0 +1,151 @@
+//! The control device: lists the vectors and runs one at a time.
+
+use core::{ptr, slice};
+
+use conform_ioctl::{
+    DEVICE_NAME, INTERFACE_VERSION, IOCTL_LIST, IOCTL_RUN, LINK_NAME, ListHeader, Text, VectorInfo,
+};
+use wdk_sys::{DO_DEVICE_INITIALIZING, NTSTATUS, PDEVICE_OBJECT, PDRIVER_OBJECT, PIRP, ntddk};
+
+use crate::{
+    nt::{irp as irps, status, unicode::Unicode},
+    runner, vectors,
+};
+
+/// Creates the device and its link.
+pub(crate) fn create_device(driver: PDRIVER_OBJECT) -> Result<(), NTSTATUS> {
+    let (name, link) = (Unicode::new(DEVICE_NAME), Unicode::new(LINK_NAME));
+    let mut device: PDEVICE_OBJECT = ptr::null_mut();
+    // SAFETY: `driver` is this driver's object, during its DriverEntry; the name lives for the call. 0x22 is
+    // FILE_DEVICE_UNKNOWN, 0x100 FILE_DEVICE_SECURE_OPEN; exclusive: one run at a time.
+    let created = unsafe {
+        ntddk::IoCreateDevice(
+            driver,
+            0,
+            name.borrow().as_mut_ptr(),
+            0x22,
+            0x100,
+            1,
+            &raw mut device,
+        )
+    };
+    if created < 0 {
+        return Err(created);
+    }
+    // SAFETY: Created above; nobody uses it yet.
+    unsafe { (*device).Flags &= !DO_DEVICE_INITIALIZING };
+    // SAFETY: Both strings live for the call.
+    let linked = unsafe {
+        ntddk::IoCreateSymbolicLink(link.borrow().as_mut_ptr(), name.borrow().as_mut_ptr())
+    };
+    if linked < 0 { Err(linked) } else { Ok(()) }
+}
+
+/// Deletes the link.
+pub(crate) fn delete_link() {
+    let link = Unicode::new(LINK_NAME);
+    // SAFETY: The string lives for the call. A link that is missing is no matter.
+    let _ = unsafe { ntddk::IoDeleteSymbolicLink(link.borrow().as_mut_ptr()) };
+}
+
+/// Dispatch routine of the control device.
+///
+/// # Safety
+///
+/// Called by the I/O manager at PASSIVE_LEVEL, in the context of the requesting thread.
+pub(crate) unsafe fn dispatch(irp: PIRP) -> NTSTATUS {
+    // SAFETY: The request is ours now.
+    let stack = unsafe { irps::current(irp) };
+    // SAFETY: As above.
+    let major = unsafe { (*stack).MajorFunction };
+    let (result, information) = match major {
+        // IRP_MJ_CREATE, IRP_MJ_CLOSE, IRP_MJ_CLEANUP.
+        0x00 | 0x02 | 0x12 => (status::SUCCESS, 0),
+        // IRP_MJ_DEVICE_CONTROL.
+        // SAFETY: The request is ours.
+        0x0E => unsafe { control(irp) },
+        _ => (status::INVALID_DEVICE_REQUEST, 0),
+    };
+    // SAFETY: Ours, completed once.
+    unsafe { irps::complete(irp, result, information) };
+    result
+}
+
+/// # Safety
+///
+/// `irp` is a device control request of this driver's METHOD_BUFFERED codes, or of an unknown one.
+unsafe fn control(irp: PIRP) -> (NTSTATUS, u64) {
+    // SAFETY: Ours.
+    let stack = unsafe { irps::current(irp) };
+    // SAFETY: The current location of a request we own.
+    let stack = unsafe { &*stack };
+    // SAFETY: A device control request.
+    let parameters = unsafe { stack.Parameters.DeviceIoControl };
+    if !matches!(parameters.IoControlCode, IOCTL_LIST | IOCTL_RUN) {
+        return (status::INVALID_DEVICE_REQUEST, 0);
+    }
+    // SAFETY: Ours.
+    let buffer = unsafe { irps::system_buffer(irp) };
+    let (input, output) = (
+        parameters.InputBufferLength as usize,
+        parameters.OutputBufferLength as usize,
+    );
+    if buffer.is_null() {
+        return (status::INVALID_PARAMETER, 0);
+    }
+    // SAFETY: The I/O manager's buffer holds the longer of both; it is ours until completion.
+    let buffer = unsafe { slice::from_raw_parts_mut(buffer, input.max(output)) };
+    match parameters.IoControlCode {
+        IOCTL_LIST => list(buffer.get_mut(..output).unwrap_or_default()),
+        _ => run(buffer, input, output),
+    }
+}
+
+fn list(output: &mut [u8]) -> (NTSTATUS, u64) {
+    let vectors = vectors::all();
+    let header = ListHeader {
+        version: INTERFACE_VERSION,
+        count: u32::try_from(vectors.len()).unwrap_or(u32::MAX),
+    };
+    let Some((first, mut rest)) = output.split_at_mut_checked(ListHeader::SIZE) else {
+        return (status::BUFFER_TOO_SMALL, 0);
+    };
+    first.copy_from_slice(&header.to_bytes());
+    let mut written = ListHeader::SIZE;
+    for vector in vectors {
+        let info = VectorInfo {
+            id: Text::new(vector.id),
+            title: Text::new(vector.title),
+            basis: vector.basis,
+        };
+        let Some((record, next)) = rest.split_at_mut_checked(VectorInfo::SIZE) else {
+            break;
+        };
+        record.copy_from_slice(&info.to_bytes());
+        written = written.saturating_add(VectorInfo::SIZE);
+        rest = next;
+    }
+    (status::SUCCESS, written as u64)
+}
+
+fn run(buffer: &mut [u8], input: usize, output: usize) -> (NTSTATUS, u64) {
+    let Some(index) = buffer
+        .get(..input)
+        .and_then(|bytes| <[u8; 4]>::try_from(bytes).ok())
+    else {
+        return (status::INVALID_PARAMETER, 0);
+    };
+    if output < conform_ioctl::RunResult::SIZE {
+        return (status::BUFFER_TOO_SMALL, 0);
+    }
+    let vectors = vectors::all();
+    let index = u32::from_le_bytes(index) as usize;
+    let Some(vector) = vectors.get(index) else {
+        return (status::INVALID_PARAMETER, 0);
+    };
+    let result = runner::run(vector).to_bytes();
+    for (to, from) in buffer.iter_mut().zip(&result) {
+        *to = *from;
+    }
+    (status::SUCCESS, result.len() as u64)
+}

@@ -1,0 +1,94 @@
+//! conform.sys: the acceptance vectors of the connection engine, as a driver, with the scripted TDI transport that
+//! they need. It runs on any NT kernel; what only a simulated kernel offers it looks up by name, and says "not
+//! possible here" without it.
+//!
+//! `control` takes an IOCTL per vector, `runner` runs the vector in a system thread and checks that nothing is left,
+//! `vectors` holds them. They call the engine through `engine`, build with `fixture`, watch through `client` (the
+//! callbacks) and `transport` (the requests). `nt` wraps kernel objects; `outcome` is how everything reports.
+
+#![no_std]
+
+extern crate alloc;
+
+mod client;
+mod control;
+mod engine;
+mod fixture;
+mod nt;
+mod outcome;
+mod runner;
+mod transport;
+mod vectors;
+
+use wdk_alloc::WdkAllocator;
+// Linked for its panic handler.
+use wdk_panic as _;
+use wdk_sys::{
+    DRIVER_OBJECT, NTSTATUS, PCUNICODE_STRING, PDEVICE_OBJECT, PDRIVER_OBJECT, PIRP, ntddk,
+};
+
+use crate::nt::status;
+
+#[global_allocator]
+static ALLOCATOR: WdkAllocator = WdkAllocator;
+
+/// Creates the devices.
+///
+/// # Safety
+///
+/// Called by the I/O manager, once, with this driver's object.
+///
+/// # IRQL
+///
+/// `PASSIVE_LEVEL`.
+#[unsafe(export_name = "DriverEntry")]
+pub unsafe extern "system" fn driver_entry(
+    driver: PDRIVER_OBJECT,
+    _registry_path: PCUNICODE_STRING,
+) -> NTSTATUS {
+    // SAFETY: The I/O manager's object for this driver, ours to fill in now.
+    let object: &mut DRIVER_OBJECT = unsafe { &mut *driver };
+    object.DriverUnload = Some(unload);
+    for routine in &mut object.MajorFunction {
+        *routine = Some(dispatch);
+    }
+    match transport::create_devices(driver).and_then(|()| control::create_device(driver)) {
+        Ok(()) => status::SUCCESS,
+        Err(failure) => {
+            // SAFETY: The devices created so far; nobody has opened them.
+            unsafe { delete_devices(driver) };
+            failure
+        }
+    }
+}
+
+unsafe extern "C" fn unload(driver: PDRIVER_OBJECT) {
+    control::delete_link();
+    // SAFETY: No handle is open, so nobody uses the devices.
+    unsafe { delete_devices(driver) };
+}
+
+/// # Safety
+///
+/// `driver` is this driver's object; its devices are not in use.
+unsafe fn delete_devices(driver: PDRIVER_OBJECT) {
+    loop {
+        // SAFETY: By this function's contract.
+        let device = unsafe { (*driver).DeviceObject };
+        if device.is_null() {
+            return;
+        }
+        // SAFETY: By this function's contract; it leaves the driver's list.
+        unsafe { ntddk::IoDeleteDevice(device) };
+    }
+}
+
+unsafe extern "C" fn dispatch(device: PDEVICE_OBJECT, irp: PIRP) -> NTSTATUS {
+    // SAFETY: A device of this driver.
+    match unsafe { transport::personality(device) } {
+        // SAFETY: Called by the I/O manager.
+        Some(personality) => unsafe { transport::dispatch(personality, device, irp) },
+        // SAFETY: As above; only the control device is left.
+        None => unsafe { control::dispatch(irp) },
+    }
+}

@@ -1,0 +1,136 @@
+//! Services that only a simulated kernel offers, looked up by name. Absent ones make a vector, or a part of it, "not
+//! possible here".
+
+use core::{
+    ffi::{c_char, c_void},
+    mem,
+};
+
+use wdk_sys::ntddk;
+
+use super::{event::Event, unicode::Unicode};
+use crate::engine;
+
+/// What is alive of one image.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Account {
+    pub(crate) pool_blocks: u64,
+    pub(crate) pool_bytes: u64,
+    pub(crate) irps: u64,
+    pub(crate) mdls: u64,
+    pub(crate) handles: u64,
+    pub(crate) object_references: u64,
+    pub(crate) work_items: u64,
+}
+
+type AccountOf = unsafe extern "system" fn(*mut c_void, *mut Account);
+type FailNth = unsafe extern "system" fn(*mut c_void, u32);
+type FallibleCalls = unsafe extern "system" fn() -> u32;
+type FailAll = unsafe extern "system" fn(*mut c_void, u8);
+type BreakAt = unsafe extern "system" fn(*mut c_void, *const c_char, *mut c_void, *mut c_void);
+
+/// The address of an exported kernel routine.
+///
+/// # IRQL
+///
+/// `PASSIVE_LEVEL`.
+pub(crate) fn routine(name: &str) -> Option<*mut c_void> {
+    let name = Unicode::new(name);
+    // SAFETY: The string lives for the whole call.
+    let address = unsafe { ntddk::MmGetSystemRoutineAddress(name.borrow().as_mut_ptr()) };
+    (!address.is_null()).then_some(address)
+}
+
+/// What is alive of the engine's image.
+pub(crate) fn engine_account() -> Option<Account> {
+    // SAFETY: The bench documents this prototype under this name.
+    let account_of = unsafe { mem::transmute::<*mut c_void, AccountOf>(routine("NtsimAccount")?) };
+    let mut account = Account::default();
+    // SAFETY: The structure is ours and of the documented layout.
+    unsafe { account_of(engine::address(), &raw mut account) };
+    Some(account)
+}
+
+/// Fault injection into the engine's image.
+pub(crate) struct Faults {
+    fail_nth: FailNth,
+    fallible_calls: FallibleCalls,
+    fail_all: FailAll,
+}
+
+impl Faults {
+    /// The services, if this kernel has them.
+    pub(crate) fn find() -> Option<Self> {
+        Some(Self {
+            // SAFETY: The bench documents this prototype under this name.
+            fail_nth: unsafe { mem::transmute::<*mut c_void, FailNth>(routine("NtsimFailNth")?) },
+            // SAFETY: As above.
+            fallible_calls: unsafe {
+                mem::transmute::<*mut c_void, FallibleCalls>(routine("NtsimFallibleCalls")?)
+            },
+            // SAFETY: As above.
+            fail_all: unsafe { mem::transmute::<*mut c_void, FailAll>(routine("NtsimFailAll")?) },
+        })
+    }
+
+    /// Runs `body` with the `nth` (from 1) fallible kernel call failing; tells also how many such calls there were.
+    pub(crate) fn nth<R>(&self, nth: u32, body: impl FnOnce() -> R) -> (R, u32) {
+        // SAFETY: Any address of the image will do.
+        unsafe { (self.fail_nth)(engine::address(), nth) };
+        let result = body();
+        // SAFETY: No arguments.
+        let calls = unsafe { (self.fallible_calls)() };
+        // SAFETY: 0 switches it off.
+        unsafe { (self.fail_nth)(engine::address(), 0) };
+        (result, calls)
+    }
+
+    /// Runs `body` with every allocation failing.
+    pub(crate) fn all<R>(&self, body: impl FnOnce() -> R) -> R {
+        // SAFETY: Any address of the image will do.
+        unsafe { (self.fail_all)(engine::address(), 1) };
+        let result = body();
+        // SAFETY: As above.
+        unsafe { (self.fail_all)(engine::address(), 0) };
+        result
+    }
+}
+
+/// A chosen moment: the engine's next call of a routine stops before it runs.
+pub(crate) struct Break {
+    reached: Event,
+    go_on: Event,
+}
+
+impl Break {
+    /// Arms the one-shot break, if this kernel can.
+    pub(crate) fn before_io_call_driver() -> Option<Self> {
+        // SAFETY: The bench documents this prototype under this name.
+        let break_at = unsafe { mem::transmute::<*mut c_void, BreakAt>(routine("NtsimBreakAt")?) };
+        let stop = Self {
+            reached: Event::new(),
+            go_on: Event::new(),
+        };
+        // SAFETY: The events outlive the break: `Drop` lets the thread go on, and vectors join it.
+        unsafe {
+            break_at(
+                engine::address(),
+                c"IofCallDriver".as_ptr(),
+                stop.reached.as_ptr().cast(),
+                stop.go_on.as_ptr().cast(),
+            );
+        }
+        Some(stop)
+    }
+
+    /// Whether the call comes within `limit`.
+    pub(crate) fn is_reached_within(&self, limit: i64) -> bool {
+        self.reached.wait(limit)
+    }
+
+    /// Lets the call run.
+    pub(crate) fn go_on(&self) {
+        self.go_on.set();
+    }
+}

@@ -1,0 +1,155 @@
+//! Runs one vector in a system thread, and checks afterwards that nothing of it is left.
+
+use alloc::{format, string::String};
+
+use conform_ioctl::{RunResult, Text, Verdict};
+
+use crate::{
+    client::{CLIENT, Client},
+    engine,
+    fixture::{self, Fixture, buffer, send_and_wait},
+    nt::{sim, thread::Thread, time::SECOND, watch::Watch},
+    outcome::{Outcome, Run, Trouble, holds, same},
+    transport::{self, TRANSPORT},
+    vectors::Vector,
+};
+
+/// Longest that a vector may take before it counts as hung.
+const LIMIT: i64 = 900 * SECOND;
+
+/// Set for ever once a vector hung: its thread still uses the transport.
+static WEDGED: Watch<bool> = Watch::new(false);
+
+/// What a joiner gave up on, in case the vector never comes back to tell.
+static GAVE_UP: Watch<Option<String>> = Watch::new(None);
+
+/// Notes what a vector waited for in vain.
+pub(crate) fn gave_up(what: String) {
+    GAVE_UP.update(|note| *note = Some(what));
+}
+
+/// Runs `vector`.
+pub(crate) fn run(vector: &'static Vector) -> RunResult {
+    if WEDGED.read(|wedged| *wedged) {
+        return result(
+            Verdict::NotPossible,
+            0,
+            "an earlier vector hangs still; restart the machine",
+        );
+    }
+    let thread = match Thread::start(move || in_thread(vector)) {
+        Ok(thread) => thread,
+        Err(trouble) => return result(Verdict::Failed, 0, &format!("{trouble:?}")),
+    };
+    if !thread.ends_within(LIMIT) {
+        WEDGED.update(|wedged| *wedged = true);
+        // It cannot be ended, and what it uses must stay.
+        core::mem::forget(thread);
+        let what = GAVE_UP.read(|note| note.clone()).unwrap_or_default();
+        return result(Verdict::Failed, 0, &format!("the vector hangs. {what}"));
+    }
+    thread
+        .join("the vector")
+        .unwrap_or_else(|trouble| result(Verdict::Failed, 0, &format!("{trouble:?}")))
+}
+
+fn result(verdict: Verdict, parts_missing: usize, text: &str) -> RunResult {
+    let parts_missing = u32::try_from(parts_missing).unwrap_or(u32::MAX);
+    RunResult {
+        verdict,
+        parts_missing,
+        text: Text::new(text),
+    }
+}
+
+fn in_thread(vector: &Vector) -> RunResult {
+    let run = Run::new();
+    let outcome = prepare().and_then(|()| {
+        let before = run.balance();
+        let outcome = (vector.run)(&run);
+        // A vector that failed left in the middle: what it leaves says nothing.
+        outcome.and_then(|()| {
+            nothing_left()?;
+            before.unchanged(&run, "after the vector")
+        })
+    });
+    let missing = run.missing();
+    match outcome {
+        Ok(()) if missing.is_empty() => result(Verdict::Passed, 0, ""),
+        Ok(()) => result(
+            Verdict::Passed,
+            missing.len(),
+            &format!("not possible here: {}", missing.join("; ")),
+        ),
+        Err(Trouble::Failed(text)) => match violation() {
+            Some(rule) => result(Verdict::Failed, missing.len(), &format!("{text}. {rule}")),
+            None => result(Verdict::Failed, missing.len(), &text),
+        },
+        Err(Trouble::NotPossible(text)) => result(Verdict::NotPossible, missing.len(), &text),
+    }
+}
+
+/// A clean transport and recorder, and an engine that has grown what it keeps (tables, caches): one life of a few
+/// circuits does that, so that a vector's balance shows only what the vector costs.
+fn prepare() -> Outcome {
+    fixture::restore_transport();
+    clean()?;
+    let mut warm = Fixture::orderly()?;
+    let data = buffer(b"warm")?;
+    for _ in 0..3 {
+        let vc = warm.add_vc()?;
+        fixture::ok("a send", send_and_wait(vc, &data))?;
+    }
+    fixture::ok("a send", send_and_wait(warm.vc.ptr(), &data))?;
+    let address = warm.address_file();
+    let handler = TRANSPORT.read(|state| state.any_handler(address));
+    engine::set_address(handler.ok_or_else(|| Trouble::Failed("no handler is registered".into()))?);
+    // An account that shows nothing of four circuits would make every balance check hold.
+    let counted =
+        sim::engine_account().is_none_or(|account| account.pool_blocks > 4 && account.handles > 4);
+    warm.close()?;
+    holds("the account counts what the engine has", counted)?;
+    clean()
+}
+
+fn clean() -> Outcome {
+    CLIENT.update(Client::reset);
+    holds(
+        "an earlier vector left the transport clean",
+        TRANSPORT.update(transport::state::State::reset),
+    )
+}
+
+fn violation() -> Option<String> {
+    let (rule, value) = TRANSPORT.read(transport::state::State::violation)?;
+    Some(format!(
+        "A request broke a rule of the transport: {rule} ({value:#x})"
+    ))
+}
+
+fn nothing_left() -> Outcome {
+    if let Some(rule) = violation() {
+        return Err(Trouble::Failed(rule));
+    }
+    same(
+        "files left open",
+        TRANSPORT.read(transport::state::State::open_files),
+        0,
+    )?;
+    same(
+        "requests left at the transport",
+        TRANSPORT.read(transport::state::State::held),
+        0,
+    )?;
+    let unanswered = TRANSPORT.read(|state| {
+        state
+            .records()
+            .filter(|record| record.kind.is_request() && record.completed.is_none())
+            .count()
+    });
+    same("requests never completed", unanswered, 0)?;
+    holds(
+        "callbacks came with the contexts given at build",
+        !CLIENT.read(Client::context_was_wrong),
+    )
+}

@@ -1,0 +1,93 @@
+//! Ending requests: exactly once each, by whoever takes them out of the table.
+
+use wdk_sys::{NTSTATUS, PDEVICE_OBJECT, PIRP, ntddk};
+
+use super::{
+    check,
+    state::{Kind, Pending, State, TRANSPORT},
+};
+use crate::nt::{irp, irql, mdl, status};
+
+/// Completes the oldest held request of `kind`; tells whether there was one.
+pub(crate) fn complete(kind: Kind, result: NTSTATUS) -> bool {
+    let Some(pending) = TRANSPORT.update(|state| state.claim(|held| held.kind == kind)) else {
+        return false;
+    };
+    let length = TRANSPORT.read(|state| {
+        state
+            .record(pending.record)
+            .map_or(0, |record| record.length)
+    });
+    let information = if result >= 0 && kind == Kind::Send {
+        u64::from(length)
+    } else {
+        0
+    };
+    finish(&pending, result, information);
+    true
+}
+
+/// Completes the oldest held receive with success and as much of `data` as it takes; tells how much that was.
+pub(crate) fn complete_with_data(data: &[u8]) -> Option<usize> {
+    let pending = TRANSPORT.update(|state| state.claim(|held| held.kind == Kind::Receive))?;
+    let wanted = TRANSPORT.read(|state| {
+        state
+            .record(pending.record)
+            .map_or(0, |record| record.length)
+    });
+    let data = data.get(..wanted as usize).unwrap_or(data);
+    // SAFETY: The request is ours until it is completed, so its chain is valid; it was checked to be resident.
+    let chain = unsafe { (*pending.irp).MdlAddress };
+    // SAFETY: As above.
+    let copied = unsafe { mdl::fill(chain, data) };
+    finish(&pending, status::SUCCESS, copied as u64);
+    Some(copied)
+}
+
+/// Completes every held request that `which` accepts; tells how many.
+pub(crate) fn end_all(result: NTSTATUS, mut which: impl FnMut(&Pending) -> bool) -> usize {
+    let mut ended = 0_usize;
+    while let Some(pending) = TRANSPORT.update(|state| state.claim(&mut which)) {
+        finish(&pending, result, 0);
+        ended = ended.saturating_add(1);
+    }
+    ended
+}
+
+/// Completes a claimed request at the level the script asks for.
+pub(super) fn finish(pending: &Pending, result: NTSTATUS, information: u64) {
+    // SAFETY: Claimed, so ours and not completed. A cancel routine that already runs finds nothing in the table.
+    unsafe { irp::set_cancel_routine(pending.irp, None) };
+    let level = TRANSPORT.update(|state| {
+        note(state, pending, result);
+        state.complete_at
+    });
+    irql::at(level, || {
+        // SAFETY: As above; not touched after.
+        unsafe { irp::complete(pending.irp, result, information) };
+    });
+}
+
+/// Writes the result to the log and checks what must still hold.
+pub(super) fn note(state: &mut State, pending: &Pending, result: NTSTATUS) {
+    if let Some(record) = state.record(pending.record) {
+        check::on_completion(state, &record);
+    }
+    state.completed(pending.record, result);
+}
+
+/// Cancel routine of requests that a cancel may end.
+///
+/// # Safety
+///
+/// Called by the I/O manager with the cancel spin lock held.
+pub(super) unsafe extern "C" fn on_cancel(_device: PDEVICE_OBJECT, irp: PIRP) {
+    // SAFETY: The canceller keeps the request alive until IoCancelIrp returns.
+    let level = unsafe { (*irp).CancelIrql };
+    // SAFETY: Held by the caller, at this level.
+    unsafe { ntddk::IoReleaseCancelSpinLock(level) };
+    // Only the address is compared: whoever else took the request out completes it.
+    if let Some(pending) = TRANSPORT.update(|state| state.claim(|held| held.irp == irp)) {
+        finish(&pending, status::CANCELLED, 0);
+    }
+}

@@ -1,0 +1,157 @@
+//! Calling the client's event handlers, at a moment and with arguments of the vector's choice.
+
+use core::{ffi::c_void, mem, ptr};
+
+use wdk_sys::{NTSTATUS, PIRP, ntddk};
+
+use super::{check::Way, dispatch, state::TRANSPORT};
+use crate::nt::{irp as irps, status};
+
+/// TDI_EVENT_DISCONNECT, _ERROR, _RECEIVE, _RECEIVE_EXPEDITED (tdi.md §5).
+const DISCONNECT: usize = 1;
+const ERROR: usize = 2;
+const RECEIVE: usize = 3;
+
+type DisconnectHandler = unsafe extern "system" fn(
+    *mut c_void,
+    *mut c_void,
+    i32,
+    *mut c_void,
+    i32,
+    *mut c_void,
+    u32,
+) -> NTSTATUS;
+type ErrorHandler = unsafe extern "system" fn(*mut c_void, NTSTATUS) -> NTSTATUS;
+type ReceiveHandler = unsafe extern "system" fn(
+    *mut c_void,
+    *mut c_void,
+    u32,
+    u32,
+    u32,
+    *mut u32,
+    *mut c_void,
+    *mut PIRP,
+) -> NTSTATUS;
+
+/// What a receive handler answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Indication {
+    /// What the handler returned.
+    pub(crate) status: NTSTATUS,
+    /// What it said it took.
+    pub(crate) taken: u32,
+    /// Whether it handed a request back.
+    pub(crate) request: bool,
+}
+
+/// A handler with everything needed to call it; also of an address that is closed.
+struct Call {
+    routine: *mut c_void,
+    context: *mut c_void,
+    token: *mut c_void,
+}
+
+/// `file` is an endpoint, or an address (then there is no token).
+fn call_of(file: usize, event: usize) -> Option<Call> {
+    TRANSPORT.read(|state| {
+        let entry = state.file(file)?;
+        let address = state.file(entry.address.unwrap_or(file))?;
+        let handler = address.handlers.get(event)?;
+        (!handler.routine.is_null()).then_some(Call {
+            routine: handler.routine,
+            context: handler.context,
+            token: entry.token,
+        })
+    })
+}
+
+/// Indicates a disconnect on an endpoint. Without a handler: `None`.
+pub(crate) fn disconnect(file: usize, flags: u32) -> Option<NTSTATUS> {
+    let call = call_of(file, DISCONNECT)?;
+    // SAFETY: Registered for this event, so of this type.
+    let handler = unsafe { mem::transmute::<*mut c_void, DisconnectHandler>(call.routine) };
+    // SAFETY: Arguments as tdi.md §5 describes them.
+    Some(unsafe {
+        handler(
+            call.context,
+            call.token,
+            0,
+            ptr::null_mut(),
+            0,
+            ptr::null_mut(),
+            flags,
+        )
+    })
+}
+
+/// Indicates an error on an address.
+pub(crate) fn error(file: usize, code: NTSTATUS) -> Option<NTSTATUS> {
+    let call = call_of(file, ERROR)?;
+    // SAFETY: Registered for this event, so of this type.
+    let handler = unsafe { mem::transmute::<*mut c_void, ErrorHandler>(call.routine) };
+    // SAFETY: Arguments as tdi.md §5 describes them.
+    Some(unsafe { handler(call.context, code) })
+}
+
+/// Indicates `data` on an endpoint, of `available` bytes in all, and takes the request that comes back.
+pub(crate) fn receive(file: usize, data: &mut [u8], available: u32) -> Option<Indication> {
+    let token = TRANSPORT.read(|state| state.file(file).map(|entry| entry.token))?;
+    receive_from(file, token, data, available)
+}
+
+/// As [`receive`], with a token of the vector's choice.
+pub(crate) fn receive_from(
+    file: usize,
+    token: *mut c_void,
+    data: &mut [u8],
+    available: u32,
+) -> Option<Indication> {
+    let call = call_of(file, RECEIVE)?;
+    // SAFETY: Registered for this event, so of this type.
+    let handler = unsafe { mem::transmute::<*mut c_void, ReceiveHandler>(call.routine) };
+    let mut taken = 0;
+    let mut irp: PIRP = ptr::null_mut();
+    let indicated = u32::try_from(data.len()).unwrap_or(u32::MAX);
+    // TDI_RECEIVE_NORMAL | TDI_RECEIVE_ENTIRE_MESSAGE has no meaning on a stream: NORMAL alone.
+    let flags = 0x20;
+    // SAFETY: Arguments as tdi.md §5 describes them; the data is valid for the call.
+    let result = unsafe {
+        handler(
+            call.context,
+            token,
+            flags,
+            indicated,
+            available.max(indicated),
+            &raw mut taken,
+            data.as_mut_ptr().cast(),
+            &raw mut irp,
+        )
+    };
+    let request = !irp.is_null();
+    TRANSPORT.update(|state| {
+        if request != (result == status::MORE_PROCESSING_REQUIRED) {
+            state.violated(
+                "MORE_PROCESSING_REQUIRED and the request handed back do not agree",
+                request.into(),
+            );
+        }
+        if taken > indicated {
+            state.violated("more bytes taken than indicated", taken.into());
+        }
+    });
+    if request {
+        // SAFETY: The handler gave the request to the transport, advanced to the transport's location.
+        let stack = unsafe { irps::current(irp) };
+        // SAFETY: As above: the client filled it in as for IoCallDriver.
+        let object = unsafe { (*stack).FileObject };
+        // SAFETY: As above.
+        let device = unsafe { ntddk::IoGetRelatedDeviceObject(object) };
+        // SAFETY: As above.
+        unsafe { dispatch::request(device, irp, stack, file, Way::HandedBack) };
+    }
+    Some(Indication {
+        status: result,
+        taken,
+        request,
+    })
+}

@@ -1,0 +1,118 @@
+//! The acceptance vectors: rxce.md §9, one function each, and the hostile cases.
+//!
+//! A vector finds the transport, the recorder and the engine clean; it may leave them as it likes, since its fixtures
+//! tear down what they built. Whoever runs it checks afterwards that nothing is left (`runner`).
+
+mod abi;
+mod build;
+mod build_races;
+mod events;
+mod hostile_build;
+mod hostile_circuit;
+mod hostile_down;
+mod initiate;
+mod initiate_races;
+mod irql;
+mod send;
+mod teardown;
+mod teardown_races;
+
+use alloc::vec::Vec;
+
+use conform_ioctl::Basis;
+use rxce_client::RXCE_VC;
+use wdk_sys::NTSTATUS;
+
+use crate::{
+    nt::sim::{Break, Faults},
+    outcome::{Outcome, Run, Trouble},
+};
+
+/// One vector.
+pub(crate) struct Vector {
+    pub(crate) id: &'static str,
+    pub(crate) title: &'static str,
+    pub(crate) basis: Basis,
+    pub(crate) run: fn(&Run) -> Outcome,
+}
+
+/// A vector whose expectation is documented.
+const fn documented(id: &'static str, title: &'static str, run: fn(&Run) -> Outcome) -> Vector {
+    Vector {
+        id,
+        title,
+        basis: Basis::Documented,
+        run,
+    }
+}
+
+/// A vector whose expectation is this project's choice (marked so in rxce.md).
+const fn own(id: &'static str, title: &'static str, run: fn(&Run) -> Outcome) -> Vector {
+    Vector {
+        id,
+        title,
+        basis: Basis::OwnChoice,
+        run,
+    }
+}
+
+/// Every vector, in the order of the table.
+pub(crate) fn all() -> Vec<&'static Vector> {
+    [
+        initiate::VECTORS,
+        initiate_races::VECTORS,
+        teardown::VECTORS,
+        teardown_races::VECTORS,
+        build::VECTORS,
+        build_races::VECTORS,
+        events::VECTORS,
+        abi::VECTORS,
+        irql::VECTORS,
+        send::VECTORS,
+        hostile_build::VECTORS,
+        hostile_down::VECTORS,
+        hostile_circuit::VECTORS,
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// TDI_DISCONNECT_ABORT, in requests and indications.
+const ABORT: u32 = 2;
+/// TDI_DISCONNECT_RELEASE.
+const RELEASE: u32 = 4;
+
+/// Fault injection, without which a vector means nothing.
+fn faults() -> Outcome<Faults> {
+    Faults::find().ok_or_else(|| Trouble::NotPossible("failing chosen kernel calls".into()))
+}
+
+/// A break before the engine's next IoCallDriver, without which a vector means nothing.
+fn stop_before_io_call_driver() -> Outcome<Break> {
+    Break::before_io_call_driver()
+        .ok_or_else(|| Trouble::NotPossible("stopping at a chosen kernel call".into()))
+}
+
+/// A change of a structure, with its name in a report.
+type Change<T> = (&'static str, fn(&mut T));
+
+/// A circuit's address, for use in another thread.
+#[derive(Clone, Copy)]
+struct Shared<T>(*mut T);
+
+// SAFETY: Only handed to the engine, whose routines may be called from several threads; the fixture that owns the
+// storage outlives the threads.
+unsafe impl<T> Send for Shared<T> {}
+// SAFETY: As above.
+unsafe impl<T> Sync for Shared<T> {}
+
+impl Shared<RXCE_VC> {
+    fn initiate(self) -> NTSTATUS {
+        crate::engine::initiate(self.0)
+    }
+
+    fn tear_down(self) -> NTSTATUS {
+        crate::engine::tear_down_vc(self.0)
+    }
+}

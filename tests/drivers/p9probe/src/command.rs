@@ -1,0 +1,188 @@
+//! The control codes, carried out in a system worker thread.
+
+use p9probe_ioctl::{
+    Close, Connect, Disconnected, Error, List, MAX_NAME, MAX_READ, MIN_LISTING, Path, Read, code,
+};
+use wdk_sys::{
+    NTSTATUS, STATUS_BUFFER_TOO_SMALL, STATUS_CONNECTION_ACTIVE, STATUS_CONNECTION_INVALID,
+    STATUS_INVALID_DEVICE_REQUEST, STATUS_INVALID_PARAMETER,
+};
+
+use crate::{
+    client::Client, counters::COUNTERS, driver::Device, exchange::Circuit, status::Result,
+};
+
+/// A request's system buffer, for the output.
+pub(crate) struct Output {
+    start: *mut u8,
+    len: usize,
+}
+
+impl Output {
+    /// Takes the buffer.
+    ///
+    /// # Safety
+    ///
+    /// `start` points to `len` bytes of nonpaged pool, used by nobody else as long as the value lives; it may be null
+    /// if `len` is 0.
+    pub(crate) const unsafe fn new(start: *mut u8, len: usize) -> Self {
+        Self { start, len }
+    }
+
+    fn as_mut(&mut self) -> &mut [u8] {
+        if self.len == 0 {
+            return &mut [];
+        }
+        // SAFETY: The contract of `new`.
+        unsafe { core::slice::from_raw_parts_mut(self.start, self.len) }
+    }
+}
+
+/// Checks the lengths of a request before anything is done for it.
+///
+/// # Errors
+///
+/// `STATUS_INVALID_DEVICE_REQUEST` for an unknown code, `STATUS_INVALID_PARAMETER` for an impossible input length,
+/// `STATUS_BUFFER_TOO_SMALL` for too little room.
+pub(crate) fn check_lengths(code: u32, input: usize, output: usize) -> Result {
+    let (shortest, longest, least_output) = match code {
+        code::CONNECT => (18, 18_usize.saturating_add(MAX_NAME.saturating_mul(2)), 8),
+        code::DISCONNECT => (0, 0, 12),
+        code::LIST => (10, MAX_NAME.saturating_add(10), MIN_LISTING),
+        code::STAT => (2, MAX_NAME.saturating_add(2), 36),
+        code::OPEN => (2, MAX_NAME.saturating_add(2), 44),
+        code::READ => (16, 16, 0),
+        code::CLOSE => (4, 4, 0),
+        code::STATISTICS => (0, 0, 80),
+        _ => return Err(STATUS_INVALID_DEVICE_REQUEST),
+    };
+    if input < shortest || input > longest {
+        return Err(STATUS_INVALID_PARAMETER);
+    }
+    if output < least_output {
+        return Err(STATUS_BUFFER_TOO_SMALL);
+    }
+    Ok(())
+}
+
+/// Carries a command out; returns the length of the output.
+///
+/// # IRQL
+///
+/// `PASSIVE_LEVEL`, in a system worker thread.
+///
+/// # Errors
+///
+/// The status for the caller; nothing was written then.
+pub(crate) fn execute(
+    device: &Device,
+    code: u32,
+    input: &[u8],
+    mut output: Output,
+) -> Result<usize> {
+    match code {
+        code::CONNECT => connect(
+            device,
+            &Connect::decode(input).map_err(malformed)?,
+            output.as_mut(),
+        ),
+        code::DISCONNECT => disconnect(device)?
+            .encode(output.as_mut())
+            .map(<[u8]>::len)
+            .map_err(too_small),
+        code::STATISTICS => COUNTERS
+            .read()
+            .encode(output.as_mut())
+            .map(<[u8]>::len)
+            .map_err(too_small),
+        _ => device.with_client(|client| {
+            let client = client.as_mut().ok_or(STATUS_CONNECTION_INVALID)?;
+            match client.failure() {
+                Some(failure) => Err(failure),
+                None => use_client(client, code, input, output),
+            }
+        }),
+    }
+}
+
+fn use_client(client: &mut Client, code: u32, input: &[u8], mut output: Output) -> Result<usize> {
+    match code {
+        code::LIST => {
+            let List { cursor, path } = List::decode(input).map_err(malformed)?;
+            client.list(path, cursor, output.as_mut())
+        }
+        code::STAT => {
+            let stat = client.stat(Path::decode(input).map_err(malformed)?.path)?;
+            stat.encode(output.as_mut())
+                .map(<[u8]>::len)
+                .map_err(too_small)
+        }
+        code::OPEN => {
+            let opened = client.open(Path::decode(input).map_err(malformed)?.path)?;
+            opened
+                .encode(output.as_mut())
+                .map(<[u8]>::len)
+                .map_err(too_small)
+        }
+        code::READ => {
+            let Read {
+                file,
+                length,
+                offset,
+            } = Read::decode(input).map_err(malformed)?;
+            let room = u32::try_from(output.len).unwrap_or(u32::MAX);
+            if length > MAX_READ || length > room {
+                return Err(STATUS_BUFFER_TOO_SMALL);
+            }
+            // SAFETY: The system buffer is nonpaged pool of at least `length` bytes, and ours until the IRP completes.
+            unsafe { client.read(file, offset, output.start, length) }
+        }
+        code::CLOSE => client
+            .close(Close::decode(input).map_err(malformed)?.file)
+            .map(|()| 0),
+        _ => Err(STATUS_INVALID_DEVICE_REQUEST),
+    }
+}
+
+fn connect(device: &Device, to: &Connect<'_>, output: &mut [u8]) -> Result<usize> {
+    device.with_client(|slot| {
+        if slot.is_some() {
+            return Err(STATUS_CONNECTION_ACTIVE);
+        }
+        let circuit = Circuit::new()?;
+        device.publish(circuit.link());
+        let mut client = Client::new(circuit);
+        match client.attach(to) {
+            Ok(connected) => {
+                *slot = Some(client);
+                connected.encode(output).map(<[u8]>::len).map_err(too_small)
+            }
+            Err(status) => {
+                device.withdraw();
+                // The reason for the failure matters more than how the cleaning up went.
+                let _ = client.disconnect();
+                Err(status)
+            }
+        }
+    })
+}
+
+/// Ends a session, if there is one. A request that waits for the server is failed first.
+pub(crate) fn disconnect(device: &Device) -> Result<Disconnected> {
+    device.interrupt();
+    device.with_client(|slot| match slot.take() {
+        None => Ok(Disconnected::default()),
+        Some(client) => {
+            device.withdraw();
+            client.disconnect()
+        }
+    })
+}
+
+const fn malformed(_: Error) -> NTSTATUS {
+    STATUS_INVALID_PARAMETER
+}
+
+const fn too_small(_: Error) -> NTSTATUS {
+    STATUS_BUFFER_TOO_SMALL
+}

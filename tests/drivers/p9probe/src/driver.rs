@@ -1,0 +1,170 @@
+//! Entry, unload, and the control device with the one session it can have.
+
+use core::{cell::UnsafeCell, ptr, ptr::NonNull};
+
+use wdk_sys::{
+    BOOLEAN, DEVICE_OBJECT, DRIVER_OBJECT, FILE_DEVICE_SECURE_OPEN, FILE_DEVICE_UNKNOWN,
+    IRP_MJ_CLEANUP, IRP_MJ_CLOSE, IRP_MJ_CREATE, IRP_MJ_DEVICE_CONTROL, NTSTATUS, PCUNICODE_STRING,
+    PDEVICE_OBJECT, PDRIVER_OBJECT, STATUS_CANCELLED, STATUS_SUCCESS,
+    ntddk::{IoCreateDevice, IoCreateSymbolicLink, IoDeleteDevice, IoDeleteSymbolicLink},
+};
+
+use crate::{
+    client::Client,
+    command, dispatch,
+    link::Link,
+    nt::{event::Event, spin_lock::SpinLock, unicode::unicode},
+    status::{Result, check},
+};
+
+#[expect(clippy::cast_possible_truncation, reason = "a few dozen bytes")]
+const EXTENSION_LEN: u32 = size_of::<Device>() as u32;
+
+/// The control device's extension.
+pub(crate) struct Device {
+    /// Signalled while nobody uses `client`.
+    free: Event,
+    client: UnsafeCell<Option<Client>>,
+    /// The link of the session, for those who want to interrupt it.
+    current: SpinLock<Option<Published>>,
+}
+
+// SAFETY: `client` is used only between taking and giving back `free`.
+unsafe impl Sync for Device {}
+
+struct Published(NonNull<Link>);
+
+// SAFETY: A link is shared by design; it outlives its publication.
+unsafe impl Send for Published {}
+
+impl Device {
+    /// The extension of our device.
+    ///
+    /// # Safety
+    ///
+    /// `device` is the device which [`DriverEntry`] created, and still exists.
+    pub(crate) unsafe fn of<'a>(device: PDEVICE_OBJECT) -> &'a Self {
+        // SAFETY: Forwarded from this function's `# Safety` section.
+        let extension = unsafe { (*device).DeviceExtension };
+        // SAFETY: `create_device` put a `Device` there.
+        unsafe { &*extension.cast::<Self>() }
+    }
+
+    /// Waits for its turn and uses the session.
+    ///
+    /// # IRQL
+    ///
+    /// `PASSIVE_LEVEL`
+    pub(crate) fn with_client<T>(&self, work: impl FnOnce(&mut Option<Client>) -> T) -> T {
+        self.free.wait();
+        // SAFETY: One thread at a time comes past the event, until it sets it again.
+        let result = work(unsafe { &mut *self.client.get() });
+        self.free.set();
+        result
+    }
+
+    /// Lets [`Self::interrupt`] reach a link; [`Self::withdraw`] must come before the link goes.
+    pub(crate) fn publish(&self, link: NonNull<Link>) {
+        *self.current.lock() = Some(Published(link));
+    }
+
+    /// Ends what [`Self::publish`] began.
+    pub(crate) fn withdraw(&self) {
+        *self.current.lock() = None;
+    }
+
+    /// Fails the request that waits for the server, and all that follow.
+    pub(crate) fn interrupt(&self) {
+        if let Some(Published(link)) = &*self.current.lock() {
+            // SAFETY: Withdrawn under this lock before the link goes.
+            unsafe { link.as_ref() }.fail(STATUS_CANCELLED);
+        }
+    }
+}
+
+/// Entry of the driver.
+///
+/// # Safety
+///
+/// Called by the system once, with our driver object.
+#[unsafe(export_name = "DriverEntry")]
+pub(crate) unsafe extern "system" fn driver_entry(
+    driver: PDRIVER_OBJECT,
+    _registry_path: PCUNICODE_STRING,
+) -> NTSTATUS {
+    // SAFETY: Ours alone until this routine returns.
+    let driver = unsafe { &mut *driver };
+    match create_device(driver) {
+        Ok(()) => STATUS_SUCCESS,
+        Err(status) => status,
+    }
+}
+
+fn create_device(driver: &mut DRIVER_OBJECT) -> Result {
+    let mut name = unicode!(p9probe_ioctl::DEVICE_NAME);
+    let mut link = unicode!(p9probe_ioctl::LINK_NAME);
+    let mut device: *mut DEVICE_OBJECT = ptr::null_mut();
+    // SAFETY: The name is copied; the extension is zeroed nonpaged memory.
+    check(unsafe {
+        IoCreateDevice(
+            driver,
+            EXTENSION_LEN,
+            &raw mut name,
+            FILE_DEVICE_UNKNOWN,
+            FILE_DEVICE_SECURE_OPEN,
+            BOOLEAN::from(false),
+            &raw mut device,
+        )
+    })?;
+    // SAFETY: Just created.
+    let extension = unsafe { (*device).DeviceExtension }.cast::<Device>();
+    let state = Device {
+        free: Event::new(),
+        client: UnsafeCell::new(None),
+        current: SpinLock::new(None),
+    };
+    // SAFETY: Of this size, aligned as pool is, and not yet used: the device is still initialising.
+    unsafe { extension.write(state) };
+    // SAFETY: Written above.
+    let extension = unsafe { &*extension };
+    // SAFETY: At its final place, in nonpaged memory, not yet used.
+    unsafe { extension.free.initialise(true) };
+
+    // SAFETY: Both names are copied.
+    let linked = check(unsafe { IoCreateSymbolicLink(&raw mut link, &raw mut name) });
+    if let Err(status) = linked {
+        // SAFETY: Ours, and nobody has opened it.
+        unsafe { IoDeleteDevice(device) };
+        return Err(status);
+    }
+    driver.DriverUnload = Some(unload);
+    for (major, routine) in [
+        (IRP_MJ_CREATE, dispatch::create as dispatch::Routine),
+        (IRP_MJ_CLEANUP, dispatch::succeed),
+        (IRP_MJ_CLOSE, dispatch::succeed),
+        (IRP_MJ_DEVICE_CONTROL, dispatch::device_control),
+    ] {
+        if let Some(slot) = driver.MajorFunction.get_mut(major as usize) {
+            *slot = Some(routine);
+        }
+    }
+    Ok(())
+}
+
+/// Takes a forgotten session down, then the device. The system calls it when no handle is open any more.
+unsafe extern "C" fn unload(driver: PDRIVER_OBJECT) {
+    let mut link = unicode!(p9probe_ioctl::LINK_NAME);
+    // SAFETY: The link of `create_device`.
+    let _ = unsafe { IoDeleteSymbolicLink(&raw mut link) };
+    // SAFETY: The driver's only device.
+    let device = unsafe { (*driver).DeviceObject };
+    if device.is_null() {
+        return;
+    }
+    // SAFETY: Created by `create_device`, deleted below.
+    let extension = unsafe { Device::of(device) };
+    // Nobody is left to tell; what the engine refuses to take down stays visible as a leak.
+    let _ = command::disconnect(extension);
+    // SAFETY: Ours; no handle is open.
+    unsafe { IoDeleteDevice(device) };
+}

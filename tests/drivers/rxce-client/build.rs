@@ -1,0 +1,79 @@
+//! Generates the Rust form of rxce.h and tdikrnl.h, and the import library `rxce.lib`.
+
+use std::{env, fs::File, path::PathBuf};
+
+use anyhow::{Context, Result};
+use bindgen::{
+    Builder,
+    callbacks::{DeriveTrait, ImplementsTrait, ParseCallbacks},
+};
+use implib::{Flavor, ImportLibrary, MachineType};
+use wdk_build::{ApiSubset, BuilderExt, Config};
+
+fn main() -> Result<()> {
+    let out = PathBuf::from(env::var("OUT_DIR").context("OUT_DIR")?);
+    let include = PathBuf::from(env::var("CARGO_MANIFEST_DIR").context("CARGO_MANIFEST_DIR")?)
+        .join("../../../include")
+        .canonicalize()
+        .context("the project's include directory")?;
+
+    bindings(&include, &out.join("rxce.rs"))?;
+    import_library(&include.join("rxce.def"), &out.join("rxce.lib"))?;
+    println!("cargo::rustc-link-search=native={}", out.display());
+    println!("cargo::rustc-link-lib=dylib=rxce");
+    Ok(())
+}
+
+/// Tells bindgen what it cannot see: that the types of wdk-sys, plain data all, may be copied.
+#[derive(Debug)]
+struct KernelTypes;
+
+impl ParseCallbacks for KernelTypes {
+    fn blocklisted_type_implements_trait(
+        &self,
+        _name: &str,
+        derive: DeriveTrait,
+    ) -> Option<ImplementsTrait> {
+        (derive == DeriveTrait::Copy).then_some(ImplementsTrait::Yes)
+    }
+}
+
+/// Types that wdk-sys already has are left out here and taken from there.
+fn bindings(include: &std::path::Path, output: &std::path::Path) -> Result<()> {
+    let config = Config::from_env_auto()?;
+    let mut headers = config.bindgen_header_contents([ApiSubset::Base])?;
+    headers.push_str("#include \"tdikrnl.h\"\n#include \"rxce.h\"\n");
+    Builder::wdk_default(&config)?
+        .clang_arg(format!("--include-directory={}", include.display()))
+        .header_contents("rxce-input.h", &headers)
+        .allowlist_recursively(false)
+        .parse_callbacks(Box::new(KernelTypes))
+        .allowlist_type("_?P?(RXCE|TDI|TA|TRANSPORT|CONNECTION)_.*")
+        .allowlist_type("eNameBufferType")
+        // Plug and play notifications, which need more of NDIS than a client of the engine does.
+        .blocklist_type(".*(PNP_POWER_HANDLER|CLIENT_INTERFACE_INFO)")
+        .allowlist_function("RxCe.*")
+        .allowlist_var("(RXCE|TDI)_.*")
+        .generate()?
+        .write_to_file(output)?;
+    println!(
+        "cargo::rerun-if-changed={}",
+        include.join("rxce.h").display()
+    );
+    Ok(())
+}
+
+fn import_library(def: &std::path::Path, output: &std::path::Path) -> Result<()> {
+    println!("cargo::rerun-if-changed={}", def.display());
+    let text = std::fs::read_to_string(def).with_context(|| def.display().to_string())?;
+    let machine = match env::var("CARGO_CFG_TARGET_ARCH")
+        .context("CARGO_CFG_TARGET_ARCH")?
+        .as_str()
+    {
+        "aarch64" => MachineType::ARM64,
+        _ => MachineType::AMD64,
+    };
+    let library = ImportLibrary::new(&text, machine, Flavor::Msvc)?;
+    library.write_to(&mut File::create(output)?)?;
+    Ok(())
+}

@@ -1,0 +1,244 @@
+//! The account: which kernel resources are alive, and which image owns them.
+//!
+//! Each routine that hands out a resource calls [`track`], each that takes it back [`untrack`]. Pool blocks are counted
+//! by [`crate::pool`] itself and added here.
+
+use crate::image::Image;
+use crate::{image, pool, stop};
+use core::fmt::{self, Display, Formatter};
+use parking_lot::Mutex;
+use std::collections::HashMap;
+
+/// Kinds of resources besides pool blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Resource {
+    /// I/O request packets.
+    Irp,
+    /// Memory descriptor lists.
+    Mdl,
+    /// Open handles.
+    Handle,
+    /// References on objects taken by drivers.
+    ObjectReference,
+    /// Work items, allocated or queued.
+    WorkItem,
+    /// Device objects.
+    Device,
+    /// Symbolic links.
+    SymbolicLink,
+    /// System threads created by drivers and still running.
+    Thread,
+    /// Callbacks the kernel still owes or may still make (timers, DPCs, completion routines, notifications).
+    Callback,
+    /// Mappings and locks of pages.
+    Mapping,
+}
+
+#[derive(Clone, Debug)]
+struct Entry {
+    image: Option<u32>,
+    caller: usize,
+    what: String,
+}
+
+/// Owners by resource and key.
+type Live = HashMap<(Resource, u64), Vec<Entry>>;
+
+static LIVE: Mutex<Option<Live>> = Mutex::new(None);
+
+/// Records that driver code at `caller` now owns a resource. The same key may be tracked more than once (references).
+pub fn track(resource: Resource, key: u64, caller: usize, what: impl Into<String>) {
+    let image = image::find(caller).map(|image| image.id);
+    let entry = Entry {
+        image,
+        caller,
+        what: what.into(),
+    };
+    LIVE.lock()
+        .get_or_insert_default()
+        .entry((resource, key))
+        .or_default()
+        .push(entry);
+}
+
+/// Records that a resource was given back by driver code at `caller` (0: by the kernel). A resource that was tracked
+/// more than once loses the entry of the same image if there is one, else the last. Returns whether there was one.
+pub fn untrack(resource: Resource, key: u64, caller: usize) -> bool {
+    let image = image::find(caller).map(|image| image.id);
+    let mut live = LIVE.lock();
+    let live = live.get_or_insert_default();
+    let Some(entries) = live.get_mut(&(resource, key)) else {
+        return false;
+    };
+    let index = entries
+        .iter()
+        .rposition(|entry| entry.image == image)
+        .unwrap_or(entries.len().saturating_sub(1));
+    if index < entries.len() {
+        entries.remove(index);
+    }
+    if entries.is_empty() {
+        live.remove(&(resource, key));
+    }
+    true
+}
+
+/// Whether a resource is alive.
+#[must_use]
+pub fn is_tracked(resource: Resource, key: u64) -> bool {
+    LIVE.lock()
+        .as_ref()
+        .is_some_and(|live| live.contains_key(&(resource, key)))
+}
+
+/// Live resources.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Account {
+    /// Sum over all images and the kernel's own allocations on their behalf.
+    pub total: Counts,
+    /// Per loaded image, by name.
+    pub images: Vec<(String, Counts)>,
+}
+
+/// Numbers of live resources.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Pool blocks.
+    pub pool_blocks: u64,
+    /// Bytes in pool blocks.
+    pub pool_bytes: u64,
+    /// I/O request packets.
+    pub irps: u64,
+    /// Memory descriptor lists.
+    pub mdls: u64,
+    /// Handles.
+    pub handles: u64,
+    /// References on objects.
+    pub object_references: u64,
+    /// Work items.
+    pub work_items: u64,
+    /// Device objects.
+    pub devices: u64,
+    /// Symbolic links.
+    pub symbolic_links: u64,
+    /// System threads.
+    pub threads: u64,
+    /// Outstanding callbacks.
+    pub callbacks: u64,
+    /// Mappings and locks of pages.
+    pub mappings: u64,
+}
+
+impl Counts {
+    fn slot(&mut self, resource: Resource) -> &mut u64 {
+        match resource {
+            Resource::Irp => &mut self.irps,
+            Resource::Mdl => &mut self.mdls,
+            Resource::Handle => &mut self.handles,
+            Resource::ObjectReference => &mut self.object_references,
+            Resource::WorkItem => &mut self.work_items,
+            Resource::Device => &mut self.devices,
+            Resource::SymbolicLink => &mut self.symbolic_links,
+            Resource::Thread => &mut self.threads,
+            Resource::Callback => &mut self.callbacks,
+            Resource::Mapping => &mut self.mappings,
+        }
+    }
+}
+
+impl Display for Counts {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "pool {} bytes in {} blocks, IRPs {}, MDLs {}, handles {}, references {}, work items {}, devices {}, links {}, \
+             threads {}, callbacks {}, mappings {}",
+            self.pool_bytes,
+            self.pool_blocks,
+            self.irps,
+            self.mdls,
+            self.handles,
+            self.object_references,
+            self.work_items,
+            self.devices,
+            self.symbolic_links,
+            self.threads,
+            self.callbacks,
+            self.mappings
+        )
+    }
+}
+
+impl Display for Account {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        for (name, counts) in &self.images {
+            writeln!(f, "{name}: {counts}")?;
+        }
+        write!(f, "total: {}", self.total)
+    }
+}
+
+/// Everything that is alive now.
+#[must_use]
+pub fn account() -> Account {
+    Account {
+        total: counts(None),
+        images: image::loaded()
+            .into_iter()
+            .map(|image| (image.name.clone(), counts(Some(image))))
+            .collect(),
+    }
+}
+
+/// What one image owns, or everybody.
+#[must_use]
+pub fn counts(of: Option<&Image>) -> Counts {
+    let mut counts = Counts::default();
+    if let Some(live) = LIVE.lock().as_ref() {
+        for ((resource, _), entries) in live {
+            let number = entries
+                .iter()
+                .filter(|entry| of.is_none_or(|image| entry.image == Some(image.id)))
+                .count();
+            *counts.slot(*resource) += number as u64;
+        }
+    }
+    let (blocks, bytes) = pool::usage(of);
+    counts.pool_blocks = blocks;
+    counts.pool_bytes = bytes;
+    counts
+}
+
+/// What the image that contains this address owns; nothing if there is none.
+pub(crate) fn counts_at(address: usize) -> Counts {
+    image::find(address).map_or_else(Counts::default, |image| counts(Some(image)))
+}
+
+/// One line per live resource of an image: what, and who made it.
+#[must_use]
+pub fn leaks(of: &Image) -> Vec<(Resource, String)> {
+    let mut leaks: Vec<_> = LIVE
+        .lock()
+        .iter()
+        .flatten()
+        .flat_map(|((resource, key), entries)| {
+            entries
+                .iter()
+                .map(move |entry| (*resource, *key, entry.clone()))
+        })
+        .filter(|(_, _, entry)| entry.image == Some(of.id))
+        .collect();
+    leaks.sort_by_key(|(resource, key, _)| (*resource, *key));
+    leaks
+        .into_iter()
+        .map(|(resource, key, entry)| {
+            (
+                resource,
+                format!(
+                    "{resource:?} 0x{key:X} {}, made by {}",
+                    entry.what,
+                    stop::describe(entry.caller)
+                ),
+            )
+        })
+        .collect()
+}

@@ -1,0 +1,91 @@
+//! Start of the simulated machine.
+
+use crate::gate::{Datum, Routine};
+use crate::{arena, executive, gate, signal, trace};
+use std::sync::OnceLock;
+
+/// How the machine is set up.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// What is recorded of the drivers' calls.
+    pub trace: TraceMode,
+    /// Each pool block at a guard page, and inaccessible after its free. Off: a plain allocator, for benches.
+    pub special_pool: bool,
+    /// Seed of everything random.
+    pub seed: u64,
+    /// Bytes of a driver stack.
+    pub driver_stack_bytes: usize,
+    /// How many recorded calls a stop report shows.
+    pub stop_records: usize,
+    /// Prints `DbgPrint` output to standard error as it comes.
+    pub echo_debug_output: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            trace: TraceMode::Ring(100_000),
+            special_pool: true,
+            seed: 1,
+            driver_stack_bytes: crate::thread::DRIVER_STACK_BYTES,
+            stop_records: 40,
+            echo_debug_output: true,
+        }
+    }
+}
+
+/// What is recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TraceMode {
+    /// Nothing.
+    Off,
+    /// The last so many records.
+    Ring(usize),
+    /// Everything.
+    Whole,
+}
+
+static OPTIONS: OnceLock<Options> = OnceLock::new();
+
+/// The options of this machine; the defaults before [`boot`].
+pub(crate) fn options() -> &'static Options {
+    OPTIONS.get_or_init(Options::default)
+}
+
+/// The routine tables of all modules, in the order of the modules.
+fn routines() -> Vec<&'static [Routine]> {
+    let own = [
+        crate::pool::ROUTINES,
+        crate::mm::ROUTINES,
+        crate::rtl::ROUTINES,
+        crate::stop::ROUTINES,
+        crate::services::ROUTINES,
+        crate::driver::ROUTINES,
+    ];
+    own.into_iter().chain(executive::routines()).collect()
+}
+
+/// The exported variables of all modules.
+fn data() -> Vec<&'static [Datum]> {
+    core::iter::once(crate::mm::DATA)
+        .chain(executive::data())
+        .collect()
+}
+
+/// Starts the machine. Once per process, before anything else.
+///
+/// # Panics
+///
+/// When the process has booted before.
+pub fn boot(options: Options) {
+    assert!(
+        OPTIONS.set(options).is_ok(),
+        "one kernel per process: boot only once"
+    );
+    arena::initialise();
+    signal::install();
+    trace::start();
+    executive::prepare();
+    gate::install(&routines(), &data());
+    executive::start();
+}

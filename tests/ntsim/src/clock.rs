@@ -1,0 +1,142 @@
+//! Virtual time: one clock for the whole machine.
+//!
+//! It runs with real time while something runs or may come from outside. When every simulated thread sleeps (threads of the
+//! host program that called in are among them) and no outside source is active, it jumps to the next deadline, so that a time-out of 30 s takes no
+//! time. If there is no deadline either, nothing can ever happen again: that is a hang, reported with every waiter.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Condvar;
+
+use crate::dispatcher::{self, Deadline, STATUS_TIMEOUT, Sleep, hang, lock};
+
+/// How long (real time) a hang must last before it is reported: the hand-over between threads of the host is not atomic.
+const HANG_GRACE: Duration = Duration::from_millis(300);
+
+/// 2026-01-01 00:00:00 UTC in 100 ns units since 1601: the system time at boot, the same in each run.
+const BOOT_SYSTEM_TIME: u64 = 134_116_992_000_000_000;
+
+static START: OnceLock<Instant> = OnceLock::new();
+static SKEW: AtomicU64 = AtomicU64::new(0);
+static CHANGED: Condvar = Condvar::new();
+
+fn real() -> u64 {
+    let elapsed = START.get_or_init(Instant::now).elapsed();
+    u64::try_from(elapsed.as_nanos() / 100).unwrap_or(u64::MAX)
+}
+
+/// Virtual time since boot in 100 ns units: KeQueryInterruptTime. Takes no lock.
+pub fn interrupt_time() -> u64 {
+    // Boot takes a second, so that no time of interest is zero.
+    10_000_000 + real() + SKEW.load(Ordering::Relaxed)
+}
+
+/// KeQuerySystemTime: 100 ns units since 1601.
+pub fn system_time() -> u64 {
+    BOOT_SYSTEM_TIME + interrupt_time()
+}
+
+/// A time in seconds, for people.
+pub fn seconds(time_100ns: u64) -> f64 {
+    Duration::from_nanos(time_100ns.saturating_mul(100)).as_secs_f64()
+}
+
+/// The interrupt time at which a relative or absolute kernel time-out ends (negative: relative; positive: system time).
+pub fn deadline(timeout_100ns: i64) -> u64 {
+    if timeout_100ns <= 0 {
+        interrupt_time().saturating_add(timeout_100ns.unsigned_abs())
+    } else {
+        timeout_100ns
+            .unsigned_abs()
+            .saturating_sub(BOOT_SYSTEM_TIME)
+    }
+}
+
+/// Has the clock look again at who runs and what is due. Call with the dispatcher lock held.
+pub(crate) fn nudge() {
+    CHANGED.notify_one();
+}
+
+/// Starts the clock's thread. Called once, at boot.
+pub fn start() {
+    START.get_or_init(Instant::now);
+    let spawned = std::thread::Builder::new()
+        .name("ntsim clock".into())
+        .spawn(run);
+    spawned.expect("the host can start a thread at boot");
+}
+
+/// Runs a function of the host at a virtual time. It must be short.
+pub fn at(time: u64, call: impl FnOnce() + Send + 'static) -> (u64, u64) {
+    lock().add_deadline(time, Deadline::Host(Box::new(call)))
+}
+
+/// Takes back what [`at`] arranged; false if it has run or is running.
+pub fn cancel(key: (u64, u64)) -> bool {
+    lock().deadlines.remove(&key).is_some()
+}
+
+fn run() {
+    let mut quiet_since: Option<Instant> = None;
+    let mut state = lock();
+    loop {
+        let now = interrupt_time();
+        if let Some(entry) = state.deadlines.first_entry()
+            && entry.key().0 <= now
+        {
+            match entry.remove() {
+                Deadline::Wait(id) => state.finish(id, STATUS_TIMEOUT),
+                Deadline::Timer(timer) => dispatcher::timer::expire(&mut state, timer),
+                Deadline::Host(call) => {
+                    state.runnable += 1;
+                    drop(state);
+                    call();
+                    state = lock();
+                    state.runnable -= 1;
+                }
+            }
+            quiet_since = None;
+            continue;
+        }
+        let next = state.deadlines.first_key_value().map(|(key, _)| key.0);
+        let quiet = state.runnable == 0 && state.external == 0;
+        if !quiet {
+            quiet_since = None;
+            match next {
+                Some(next) => state.sleep_for(
+                    &CHANGED,
+                    Duration::from_nanos((next - now).saturating_mul(100)),
+                ),
+                None => state.sleep(&CHANGED),
+            }
+            continue;
+        }
+        if let Some(next) = next {
+            SKEW.fetch_add(next - now, Ordering::Relaxed);
+            continue;
+        }
+        if !state.waits.values().any(|wait| wait.sleep == Sleep::Wanted) {
+            state.sleep(&CHANGED);
+            continue;
+        }
+        let since = *quiet_since.get_or_insert_with(Instant::now);
+        match HANG_GRACE.checked_sub(since.elapsed()) {
+            Some(left) if !left.is_zero() => state.sleep_for(&CHANGED, left),
+            _ => report(&state),
+        }
+    }
+}
+
+fn report(state: &dispatcher::State) -> ! {
+    let text = hang::describe(state);
+    crate::stop::write_error(&format!(
+        "\n*** HANG: every thread waits, nothing is due, nothing can come from outside\n{text}"
+    ));
+    for line in crate::trace::last(crate::options().stop_records) {
+        crate::stop::write_error(&format!("  {line}\n"));
+    }
+    // SAFETY: `_exit` has no preconditions; other threads sleep for ever.
+    unsafe { libc::_exit(hang::EXIT_HANG) }
+}

@@ -1,0 +1,307 @@
+//! Drivers as the system sees them: loading with what they import, `DriverEntry`, unloading, and the leak rules.
+//!
+//! A file that others import from may be loaded as a driver of its own, implicitly as an import of another (then it gets
+//! `DllInitialize` and `DllUnload` instead of `DriverEntry`; "Creating a kernel-mode export driver"), or both.
+
+mod leaks;
+mod object;
+
+use crate::dispatcher::host::on_system_thread;
+use crate::image::{self, Image, LoadError};
+use crate::layout::io::{Device, DriverObject};
+use crate::trace::{self, EventKind};
+use crate::{gate, stop, thread};
+use core::fmt::{self, Display, Formatter};
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+pub use object::ROUTINES;
+
+/// A driver that was loaded as a service.
+pub struct Driver {
+    image: &'static Image,
+    object: usize,
+    started: Mutex<bool>,
+}
+
+/// Why a driver could not be loaded or unloaded.
+#[derive(Debug)]
+pub enum Error {
+    /// The image cannot be loaded.
+    Load(PathBuf, LoadError),
+    /// Its `DllInitialize` failed.
+    DllInitialize(String, i32),
+    /// It has no unload routine: Windows would keep it for ever.
+    NoUnload(String),
+    /// A device of it is open: Windows would wait with the unload until it is closed.
+    DeviceInUse(String),
+}
+
+impl Display for Error {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Load(path, error) => write!(f, "{}: {error}", path.display()),
+            Self::DllInitialize(name, status) => {
+                write!(f, "DllInitialize of {name}: {}", describe(*status))
+            }
+            Self::NoUnload(name) => write!(f, "{name} has no unload routine"),
+            Self::DeviceInUse(name) => write!(f, "{name}: a device of it is open"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+fn describe(status: i32) -> String {
+    trace::status::describe(status.cast_unsigned())
+}
+
+/// Who needs an image.
+#[derive(Default)]
+struct Users {
+    /// Loaded images that import from it.
+    importers: usize,
+    /// It is loaded as a service.
+    service: bool,
+    /// Its `DllInitialize` has succeeded.
+    library: bool,
+}
+
+static USERS: Mutex<Option<HashMap<u32, Users>>> = Mutex::new(None);
+
+fn users<R>(image: &Image, use_them: impl FnOnce(&mut Users) -> R) -> R {
+    use_them(
+        USERS
+            .lock()
+            .get_or_insert_default()
+            .entry(image.id)
+            .or_default(),
+    )
+}
+
+impl Driver {
+    /// Maps a driver and, from the same folder, the drivers that it imports from and that are not loaded yet.
+    ///
+    /// # Errors
+    ///
+    /// When a file cannot be loaded, or the `DllInitialize` of an imported driver fails.
+    pub fn load(path: &Path) -> Result<Self, Error> {
+        let image = map(path)?;
+        users(image, |users| users.service = true);
+        let object = object::create(image);
+        trace::event(EventKind::Driver, 0, || {
+            format!("{} loaded at 0x{:X}", image.name, image.base)
+        });
+        Ok(Self {
+            image,
+            object,
+            started: Mutex::new(false),
+        })
+    }
+
+    /// The loaded image.
+    #[must_use]
+    pub fn image(&self) -> &'static Image {
+        self.image
+    }
+
+    /// Address of the driver object.
+    #[must_use]
+    pub fn object(&self) -> usize {
+        self.object
+    }
+
+    /// Calls an exported routine in a system thread and returns its `rax`; nothing if there is no such export.
+    pub fn call_export(&self, name: &'static str, args: &[u64]) -> Option<u64> {
+        let target = self.image.export(name)?;
+        let args = args.to_vec();
+        Some(on_system_thread(name, move || {
+            gate::call_named(name, target, &args)
+        }))
+    }
+
+    /// Runs `DriverEntry` in a system thread. If it fails, the driver is unloaded, and must have left nothing behind.
+    pub fn start(&self) -> i32 {
+        let (image, object) = (self.image, self.object);
+        let path = object::registry_path(image);
+        let status = on_system_thread("driver entry", move || {
+            status_of("DriverEntry", image.entry, &[object as u64, path as u64])
+        });
+        trace::event(EventKind::Driver, 0, || {
+            format!("{} started: {}", image.name, describe(status))
+        });
+        if status >= 0 {
+            *self.started.lock() = true;
+            object::initialised(object);
+            image.discard_init();
+        } else {
+            self.drop_image();
+        }
+        status
+    }
+
+    /// Stops the driver: `DriverUnload`, then the leak rules. A violated one stops the machine with 0xC4/62.
+    ///
+    /// # Errors
+    ///
+    /// When the system would refuse or postpone the unload.
+    pub fn unload(self) -> Result<(), Error> {
+        if *self.started.lock() {
+            let object = DriverObject(self.object);
+            let unload = object.unload().get();
+            if unload == 0 {
+                return Err(Error::NoUnload(self.image.name.clone()));
+            }
+            if has_open_device(object) {
+                return Err(Error::DeviceInUse(self.image.name.clone()));
+            }
+            let argument = self.object as u64;
+            on_system_thread("driver unload", move || {
+                run("DriverUnload", unload, &[argument]);
+            });
+        }
+        if self.image.is_loaded() {
+            self.drop_image();
+        }
+        Ok(())
+    }
+
+    fn drop_image(&self) {
+        users(self.image, |users| users.service = false);
+        leaks::check_devices(self.image, DriverObject(self.object));
+        object::delete(self.image, self.object);
+        drop_if_unused(self.image);
+    }
+}
+
+/// Whether a file is open on a device of this driver.
+fn has_open_device(object: DriverObject) -> bool {
+    let mut device = object.device().get();
+    while device != 0 {
+        if Device(device).reference_count().get() > 0 {
+            return true;
+        }
+        device = Device(device).next().get();
+    }
+    false
+}
+
+/// Maps an image and, first, what it imports from its own folder; counts it as an importer.
+fn map(path: &Path) -> Result<&'static Image, Error> {
+    let error = |error| Error::Load(path.to_owned(), error);
+    let file_name = path
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default();
+    if let Some(image) = image::by_name(&file_name) {
+        return Ok(image);
+    }
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let modules = image::imported_modules(path).map_err(error)?;
+    for module in &modules {
+        if image::by_name(module).is_none()
+            && let Some(file) = find_file(folder, module)
+        {
+            map_library(&file)?;
+        }
+    }
+    let image = image::load(path).map_err(error)?;
+    for exporter in exporters(image) {
+        users(exporter, |users| users.importers += 1);
+    }
+    Ok(image)
+}
+
+/// The loaded images that an image imports from.
+fn exporters(image: &Image) -> Vec<&'static Image> {
+    image
+        .imports
+        .iter()
+        .filter_map(|module| image::by_name(module))
+        .collect()
+}
+
+/// A file of this name in the folder, in any case of letters.
+fn find_file(folder: &Path, name: &str) -> Option<PathBuf> {
+    let entries = std::fs::read_dir(folder).ok()?;
+    entries
+        .flatten()
+        .find(|entry| {
+            entry
+                .file_name()
+                .to_string_lossy()
+                .eq_ignore_ascii_case(name)
+        })
+        .map(|entry| entry.path())
+}
+
+/// Loads an image because another one imports from it.
+fn map_library(path: &Path) -> Result<&'static Image, Error> {
+    let image = map(path)?;
+    trace::event(EventKind::Driver, 0, || {
+        format!("{} loaded as an import at 0x{:X}", image.name, image.base)
+    });
+    if let Some(initialize) = image.export("DllInitialize") {
+        let argument = object::registry_path(image) as u64;
+        let status = on_system_thread("dll initialize", move || {
+            status_of("DllInitialize", initialize, &[argument])
+        });
+        if status < 0 {
+            drop_if_unused(image);
+            return Err(Error::DllInitialize(image.name.clone(), status));
+        }
+    }
+    users(image, |users| users.library = true);
+    Ok(image)
+}
+
+/// Unmaps an image that nobody needs any more: `DllUnload`, the leak rules, then the same for what it imports from.
+fn drop_if_unused(image: &'static Image) {
+    let (unused, library) = users(image, |users| {
+        let unused = users.importers == 0 && !users.service;
+        (unused, unused && core::mem::take(&mut users.library))
+    });
+    if !unused || !image.is_loaded() {
+        return;
+    }
+    if let Some(unload) = image.export("DllUnload").filter(|_| library) {
+        on_system_thread("dll unload", move || {
+            run("DllUnload", unload, &[]);
+        });
+    }
+    leaks::check(image);
+    let exporters = exporters(image);
+    trace::event(EventKind::Driver, 0, || format!("{} unloaded", image.name));
+    image.unload();
+    for exporter in exporters {
+        users(exporter, |users| {
+            users.importers = users.importers.saturating_sub(1)
+        });
+        drop_if_unused(exporter);
+    }
+}
+
+/// Calls driver code on the current thread and checks that it leaves the thread as it found it.
+fn run(name: &'static str, target: usize, args: &[u64]) -> u64 {
+    let thread = thread::current();
+    let result = gate::call_named(name, target, args);
+    let irql = thread.irql();
+    if irql != 0 {
+        stop::bug_check(
+            0xC9,
+            [0x05, target as u64, 0, u64::from(irql)],
+            format!(
+                "{name} of {} returned at IRQL {irql}",
+                stop::describe(target)
+            ),
+        );
+    }
+    result
+}
+
+fn status_of(name: &'static str, target: usize, args: &[u64]) -> i32 {
+    u32::try_from(run(name, target, args) & 0xFFFF_FFFF)
+        .unwrap_or(0)
+        .cast_signed()
+}

@@ -1,0 +1,77 @@
+//! The executive as one list: its routine tables, its exported variables, and what starts with it.
+
+use crate::gate::{Datum, Routine};
+use crate::{clock, dispatcher, ex, io, irql, ob, pool, ps, se, stop, thread, trace};
+
+/// The routine tables.
+pub(crate) fn routines() -> Vec<&'static [Routine]> {
+    vec![
+        dispatcher::event::ROUTINES,
+        dispatcher::semaphore::ROUTINES,
+        dispatcher::mutex::ROUTINES,
+        dispatcher::timer::ROUTINES,
+        dispatcher::dpc::ROUTINES,
+        dispatcher::routines::ROUTINES,
+        irql::ROUTINES,
+        irql::spin_lock::ROUTINES,
+        irql::processors::ROUTINES,
+        ex::rundown::ROUTINES,
+        ex::slist::ROUTINES,
+        ex::work::ROUTINES,
+        ps::ROUTINES,
+        se::ROUTINES,
+        ob::routines::ROUTINES,
+        io::build::ROUTINES,
+        io::call::ROUTINES,
+        io::cancel::ROUTINES,
+        io::complete::ROUTINES,
+        io::create::ROUTINES,
+        io::device::ROUTINES,
+        io::irp::ROUTINES,
+    ]
+}
+
+/// The exported variables.
+pub(crate) fn data() -> Vec<&'static [Datum]> {
+    vec![ps::DATA, ob::routines::DATA]
+}
+
+/// Before the first thread exists: the clock and the hooks that count threads.
+pub(crate) fn prepare() {
+    thread::set_hooks(thread::Hooks {
+        created: |thread| dispatcher::thread_begins(thread),
+        exited: |thread| dispatcher::thread_ends(thread),
+    });
+    trace::set_clock(clock::interrupt_time);
+    pool::add_free_hook(check_free);
+    clock::start();
+}
+
+/// After the tables are there: the threads of the kernel.
+pub(crate) fn start() {
+    thread::spawn("dpc", true, Box::new(dispatcher::dpc::serve));
+}
+
+/// A block that is about to be freed must hold nothing that the kernel still uses.
+fn check_free(address: usize, bytes: usize, _caller: usize) {
+    if let Some((object, what)) = dispatcher::in_use(address, bytes) {
+        let sub = if what == dispatcher::RUNNING_TIMER {
+            0x15
+        } else {
+            0xe1
+        };
+        let text =
+            format!("pool block {address:#x} is freed while {object:#x} in it is used by {what}");
+        stop::bug_check(0xc4, [sub, object as u64, 0, address as u64], text);
+    }
+    if let Some(item) = ex::work::queued_in(address, bytes) {
+        let text =
+            format!("pool block {address:#x} is freed while work item {item:#x} in it is queued");
+        stop::bug_check(0xe4, [0, item as u64, address as u64, 0], text);
+    }
+    if let Some(lock) = irql::held_in(address, bytes) {
+        let text =
+            format!("pool block {address:#x} is freed while spin lock {lock:#x} in it is held");
+        stop::bug_check(0xc4, [0x100b, lock as u64, address as u64, 0], text);
+    }
+}

@@ -1,0 +1,188 @@
+//! The two stack switches, in assembly.
+//!
+//! Facts: x64 calling convention and "x64 prolog and epilog" of the MSVC documentation (rbx, rbp, rdi, rsi, r12-r15 and
+//! xmm6-xmm15 are preserved; the caller provides 32 bytes above the return address for the register arguments);
+//! System V ABI (rdi, rsi and all xmm registers are volatile).
+//!
+//! The host stack pointer to continue at is kept in the thread's processor control region, addressed by GS.
+
+use crate::thread::Thread;
+use core::arch::global_asm;
+
+/// Offset in the processor control region of the host stack pointer to use when driver code calls the kernel.
+pub(crate) const HOST_STACK: usize = 0x3000;
+
+/// What the gate saved of the driver's registers at a call, in memory order.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct GateFrame {
+    /// Non-volatile register.
+    pub r15: u64,
+    /// Non-volatile register.
+    pub r14: u64,
+    /// Non-volatile register.
+    pub r13: u64,
+    /// Non-volatile register.
+    pub r12: u64,
+    /// Non-volatile in the Windows convention.
+    pub rdi: u64,
+    /// Non-volatile in the Windows convention.
+    pub rsi: u64,
+    /// Non-volatile register.
+    pub rbx: u64,
+    /// Non-volatile register.
+    pub rbp: u64,
+    /// The driver's stack pointer; the return address is there.
+    pub rsp: u64,
+}
+
+global_asm!(
+    ".globl ntsim_gate_enter",
+    "ntsim_gate_enter:",
+    // Spill the register arguments to their home space: all arguments are one array now.
+    "mov [rsp + 8], rcx",
+    "mov [rsp + 16], rdx",
+    "mov [rsp + 24], r8",
+    "mov [rsp + 32], r9",
+    "mov r10, rsp",
+    "mov rsp, gs:[{host}]",
+    "push r10",
+    "push rbp",
+    "push rbx",
+    "push rsi",
+    "push rdi",
+    "push r12",
+    "push r13",
+    "push r14",
+    "push r15",
+    "sub rsp, 168",
+    "movaps [rsp], xmm6",
+    "movaps [rsp + 16], xmm7",
+    "movaps [rsp + 32], xmm8",
+    "movaps [rsp + 48], xmm9",
+    "movaps [rsp + 64], xmm10",
+    "movaps [rsp + 80], xmm11",
+    "movaps [rsp + 96], xmm12",
+    "movaps [rsp + 112], xmm13",
+    "movaps [rsp + 128], xmm14",
+    "movaps [rsp + 144], xmm15",
+    "mov rdi, rax",
+    "lea rsi, [rsp + 168]",
+    "cld",
+    "call {dispatch}",
+    "movaps xmm6, [rsp]",
+    "movaps xmm7, [rsp + 16]",
+    "movaps xmm8, [rsp + 32]",
+    "movaps xmm9, [rsp + 48]",
+    "movaps xmm10, [rsp + 64]",
+    "movaps xmm11, [rsp + 80]",
+    "movaps xmm12, [rsp + 96]",
+    "movaps xmm13, [rsp + 112]",
+    "movaps xmm14, [rsp + 128]",
+    "movaps xmm15, [rsp + 144]",
+    "add rsp, 168",
+    "pop r15",
+    "pop r14",
+    "pop r13",
+    "pop r12",
+    "pop rdi",
+    "pop rsi",
+    "pop rbx",
+    "pop rbp",
+    "pop rsp",
+    "ret",
+    "",
+    // rdi entry, rsi arguments, rdx their number, rcx driver stack pointer.
+    ".globl ntsim_gate_call",
+    "ntsim_gate_call:",
+    "push rbp",
+    "push rbx",
+    "push r12",
+    "push r13",
+    "push r14",
+    "push r15",
+    "push qword ptr gs:[{host}]",
+    "mov gs:[{host}], rsp",
+    "lea rax, [rdx + 1]",
+    "and rax, -2",
+    "mov r11d, 4",
+    "cmp rax, r11",
+    "cmovb rax, r11",
+    "and rcx, -16",
+    "shl rax, 3",
+    "sub rcx, rax",
+    "mov r11, rdi",
+    "mov rsp, rcx",
+    "mov rdi, rsp",
+    "mov rcx, rdx",
+    "cld",
+    "rep movsq",
+    "mov rcx, [rsp]",
+    "mov rdx, [rsp + 8]",
+    "mov r8, [rsp + 16]",
+    "mov r9, [rsp + 24]",
+    "xor ebp, ebp",
+    "call r11",
+    ".globl ntsim_gate_return",
+    "ntsim_gate_return:",
+    "mov rsp, gs:[{host}]",
+    "pop qword ptr gs:[{host}]",
+    "pop r15",
+    "pop r14",
+    "pop r13",
+    "pop r12",
+    "pop rbx",
+    "pop rbp",
+    "ret",
+    "",
+    // rdi: host stack pointer saved by the outermost ntsim_gate_call.
+    ".globl ntsim_gate_abandon",
+    "ntsim_gate_abandon:",
+    "mov gs:[{host}], rdi",
+    "xor eax, eax",
+    "jmp ntsim_gate_return",
+    host = const HOST_STACK,
+    dispatch = sym super::dispatch::dispatch,
+);
+
+unsafe extern "C" {
+    fn ntsim_gate_enter();
+    fn ntsim_gate_call(entry: usize, args: *const u64, count: usize, stack: usize) -> u64;
+    fn ntsim_gate_return();
+    fn ntsim_gate_abandon(host_stack: usize) -> !;
+}
+
+/// Address that import thunks jump to.
+pub(super) fn enter_address() -> usize {
+    ntsim_gate_enter as *const () as usize
+}
+
+/// Whether driver code that was called by [`enter_driver`] returns to this address: the end of a driver stack segment.
+pub(crate) fn is_return_to_host(address: usize) -> bool {
+    address == ntsim_gate_return as *const () as usize
+}
+
+/// Switches to the driver stack and runs `target`.
+pub(super) fn enter_driver(target: usize, args: &[u64], stack: usize) -> u64 {
+    let count = args.len().max(4);
+    let mut padded = [0u64; 16];
+    let args = if args.len() < count {
+        for (slot, &arg) in padded.iter_mut().zip(args) {
+            *slot = arg;
+        }
+        padded.get(..count).unwrap_or(&padded)
+    } else {
+        args
+    };
+    // SAFETY: `stack` is the current thread's free driver stack (`Thread::push`), GS is this thread's control region, and
+    // a `target` that is no code faults, which the signal handler reports.
+    unsafe { ntsim_gate_call(target, args.as_ptr(), args.len(), stack) }
+}
+
+/// Returns from the outermost [`enter_driver`] of this thread.
+pub(super) fn abandon(thread: &Thread) -> ! {
+    let stack = thread.outermost_host_stack();
+    // SAFETY: The control region of the current thread says where its outermost call saved the host stack, and that
+    // frame is alive as we are nested in it.
+    unsafe { ntsim_gate_abandon(stack) }
+}

@@ -1,0 +1,142 @@
+//! What happens at every call of a driver: the IRQL rule, the trace, break points, the routine itself.
+
+use super::table::{self, Entry};
+use super::{Call, GateFrame, IrqlRule, Routine};
+use crate::stop::{self, Stop};
+use crate::thread::{self, Frame, Thread};
+use crate::trace::{self, What};
+use crate::{image, services};
+
+/// Arguments passed on from one driver to another: no documented routine takes more.
+const FORWARDED: usize = 12;
+
+/// The Rust end of `ntsim_gate_enter`.
+pub(super) extern "C" fn dispatch(index: u64, frame: &GateFrame) -> u64 {
+    let thread = thread::current();
+    let index = u32::try_from(index).unwrap_or(u32::MAX);
+    let stack = frame.rsp as *const u64;
+    // SAFETY: The driver's stack pointer at the gate points at the return address of its call.
+    let caller = unsafe { stack.read() };
+    // The gate spilled the register arguments to where they come before those on the stack.
+    let args = stack.wrapping_add(1);
+    let caller = usize::try_from(caller).unwrap_or(0);
+    thread.push(Frame::Call {
+        entry: index,
+        registers: *frame,
+        caller,
+    });
+    let entry = table::entry(index);
+    let mut call = Call {
+        args,
+        caller,
+        entry: index,
+        record: 0,
+        thread,
+    };
+    let result = match entry {
+        Entry::Kernel { routine, .. } => kernel(routine, &mut call),
+        Entry::Export { name, target } => export(name, *target, &mut call),
+        Entry::Unknown => stop::bug_check(
+            0x7F,
+            [0, caller as u64, 0, 0],
+            "a damaged import thunk was called",
+        ),
+    };
+    thread.pop();
+    result
+}
+
+fn kernel(routine: &'static Routine, call: &mut Call) -> u64 {
+    if let Some(image) = image::find(call.caller) {
+        image.count_call(call.entry);
+    }
+    if trace::is_on() {
+        let args = call.first();
+        let args = args.get(..usize::from(routine.args)).unwrap_or(&args);
+        let what = What::Call {
+            routine: routine.name,
+            export: false,
+        };
+        call.record = trace::enter(
+            what,
+            call.caller,
+            args,
+            trace::decode::call(routine.name, call),
+        );
+    }
+    check_irql(routine, call);
+    if services::breaks_armed() {
+        services::break_here(routine.name, call);
+    }
+    let result = (routine.run)(call);
+    trace::leave(call.record, result);
+    result
+}
+
+fn export(name: &'static str, target: usize, call: &mut Call) -> u64 {
+    let args = call.first();
+    call.record = trace::enter(
+        What::Call {
+            routine: name,
+            export: true,
+        },
+        call.caller,
+        &args,
+        None,
+    );
+    let result = super::forward(target, &args);
+    trace::leave(call.record, result);
+    result
+}
+
+impl Call {
+    fn first(&self) -> [u64; FORWARDED] {
+        core::array::from_fn(|n| self.arg(n))
+    }
+}
+
+/// Raises the stop of a routine's IRQL rule if the thread breaks it.
+fn check_irql(routine: &Routine, call: &Call) {
+    let thread = call.thread;
+    let irql = thread.irql();
+    match routine.irql {
+        IrqlRule::Any => {}
+        IrqlRule::Max(limit, stop) if irql > limit => {
+            wrong_irql(routine, call, stop, &format!("at most {limit}"))
+        }
+        IrqlRule::Exactly(level, stop) if irql != level => {
+            wrong_irql(routine, call, stop, &format!("{level}"))
+        }
+        IrqlRule::PassiveWithApcs(stop) if irql != 0 => wrong_irql(routine, call, stop, "0"),
+        IrqlRule::PassiveWithApcs(_) if special_apcs_disabled(thread) => {
+            // spec/verifier.md §3: Zw call not at PASSIVE with special kernel APCs enabled.
+            wrong_irql(
+                routine,
+                call,
+                Stop::verifier(0xE6),
+                "0 with special kernel APCs enabled",
+            );
+        }
+        IrqlRule::Max(..) | IrqlRule::Exactly(..) | IrqlRule::PassiveWithApcs(_) => {}
+    }
+}
+
+fn special_apcs_disabled(thread: &Thread) -> bool {
+    thread
+        .special_apc_disable
+        .load(core::sync::atomic::Ordering::Relaxed)
+        != 0
+}
+
+fn wrong_irql(routine: &Routine, call: &Call, stop: Stop, allowed: &str) -> ! {
+    let irql = call.thread.irql();
+    stop::violation(
+        stop,
+        [u64::from(irql), call.caller as u64, 0],
+        format!(
+            "{} called at IRQL {irql} by {}; allowed: {allowed}",
+            routine.name,
+            stop::describe(call.caller)
+        ),
+    )
+}

@@ -1,0 +1,291 @@
+//! The way down: IoCallDriver.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::describe::{self, major_name};
+use super::device;
+use super::irp::{self, Life, Phase, Sending};
+use super::status;
+use crate::gate::{self, IrqlRule, Routine};
+use crate::image;
+use crate::irql::{self, DISPATCH_LEVEL};
+use crate::layout::io::{
+    Device, DriverObject, Irp, MJ_INTERNAL_DEVICE_CONTROL, SL_PENDING_RETURNED, Stack,
+};
+use crate::stop::{self, Stop};
+use crate::trace::{self, EventKind};
+
+/// The routines of this file.
+pub const ROUTINES: &[Routine] = &[Routine {
+    name: "IofCallDriver",
+    args: 2,
+    irql: IrqlRule::Max(DISPATCH_LEVEL, Stop::io(0x10)),
+    run: |call| {
+        u64::from(
+            call_driver(Device(call.addr(0)), Irp(call.addr(1)), call.caller()).cast_unsigned(),
+        )
+    },
+}];
+
+fn violation(sub: u64, irp: Irp, text: impl Into<String>) -> ! {
+    stop::violation(Stop::io(sub), [irp.0 as u64, 0, 0], text)
+}
+
+/// Takes the IRP from its holder: the allocator if it is idle, else the driver that owns the current location.
+fn take(irp: Irp, life: &mut Life, caller: usize) {
+    match life.phase {
+        Phase::Freed => violation(0x03, irp, "IoCallDriver with a freed IRP"),
+        Phase::Idle => {
+            life.phase = Phase::Sent;
+            life.sendings.clear();
+        }
+        Phase::Sent => {
+            if irp.current_location().get() > irp.stack_count().get() {
+                // A completion routine of the top level is sending it again: that is allowed without IoReuseIrp as long as
+                // the location is prepared anew.
+                life.sendings.clear();
+                return;
+            }
+            let holder = Device(irp.current().device().get());
+            let host_has_it = device::host(holder).is_some();
+            let image_of_holder = image::find(DriverObject(holder.driver().get()).start().get());
+            let stranger = image::find(caller)
+                .is_some_and(|image| image_of_holder.is_some_and(|other| other.id != image.id));
+            if caller != 0 && (host_has_it || stranger) {
+                violation(
+                    0x205,
+                    irp,
+                    "IoCallDriver with an IRP that a driver below still has",
+                );
+            }
+            if let Some(upper) = life.sendings.last() {
+                *upper.forwarded.lock() = true;
+            }
+        }
+    }
+}
+
+/// Sends an IRP to a device: checks, moves to the next stack location and runs the driver's dispatch routine.
+pub fn call_driver(device: Device, irp: Irp, caller: usize) -> i32 {
+    if device.0 == 0 {
+        violation(0x204, irp, "IoCallDriver with a NULL device");
+    }
+    let packet = irp::require(irp, Stop::io(0x03), "IoCallDriver");
+    if !device::is_device(device) {
+        violation(
+            0x04,
+            irp,
+            format!("IoCallDriver: {:#x} is not a device object", device.0),
+        );
+    }
+    irql::require_no_lock("IoCallDriver");
+    if irp.cancel_routine().get() != 0 {
+        violation(
+            0x203,
+            irp,
+            "IoCallDriver without clearing the cancel routine",
+        );
+    }
+    let location = irp.current_location().get() - 1;
+    if location < 1 {
+        violation(
+            0x208,
+            irp,
+            "IoCallDriver: no stack location is left (NO_MORE_IRP_STACK_LOCATIONS)",
+        );
+    }
+    let sending = Arc::new(Sending {
+        location,
+        completed: Mutex::new(None),
+        forwarded: Mutex::new(false),
+    });
+    {
+        let mut life = packet.life.lock();
+        take(irp, &mut life, caller);
+        life.sendings.push(Arc::clone(&sending));
+    }
+    let stack = irp.location(location);
+    irp.current_location().set(location);
+    irp.current_stack().set(stack.0);
+    stack.device().set(device.0);
+    let major = stack.major().get();
+    if irql::current() == DISPATCH_LEVEL && major != MJ_INTERNAL_DEVICE_CONTROL {
+        violation(
+            0x23a,
+            irp,
+            format!("IoCallDriver of {} at DISPATCH_LEVEL", major_name(major)),
+        );
+    }
+    let routine = stack.completion().get();
+    if routine != 0 && stack.control().get() & 0xe0 != 0 {
+        check_resident(irp, routine);
+    }
+    trace::event(EventKind::IrpSend, caller, || {
+        format!(
+            "IRP {:#x} → {}: {}",
+            irp.0,
+            device::name(device),
+            describe::request(stack)
+        )
+    });
+    let before = irql::context();
+    let result = dispatch(device, irp, major);
+    check_context(irp, before, major);
+    check_result(irp, &packet.life, stack, &sending, result);
+    result
+}
+
+/// A completion routine must not be pageable (0x227).
+fn check_resident(irp: Irp, routine: usize) {
+    if image::find(routine)
+        .and_then(|image| image.section(routine))
+        .is_some_and(image::Section::is_pageable)
+    {
+        violation(
+            0x227,
+            irp,
+            format!(
+                "completion routine {} is in a pageable section",
+                stop::describe(routine)
+            ),
+        );
+    }
+}
+
+fn dispatch(device: Device, irp: Irp, major: u8) -> i32 {
+    if let Some(host) = device::host(device) {
+        return host.dispatch(device, irp);
+    }
+    if usize::from(major) >= 28 {
+        violation(
+            0x03,
+            irp,
+            format!("IoCallDriver with major function {major:#x}"),
+        );
+    }
+    let routine = DriverObject(device.driver().get()).dispatch(major).get();
+    let result = gate::call_named(
+        dispatch_name(major),
+        routine,
+        &[device.0 as u64, irp.0 as u64],
+    );
+    (result & 0xffff_ffff) as u32 as i32
+}
+
+fn dispatch_name(major: u8) -> &'static str {
+    match major {
+        0x00 => "DispatchCreate",
+        0x02 => "DispatchClose",
+        0x0e => "DispatchDeviceControl",
+        0x0f => "DispatchInternalControl",
+        0x12 => "DispatchCleanup",
+        _ => "Dispatch",
+    }
+}
+
+/// Rule 05 (IRQL changed across the dispatch routine) and 0xC4/C5 (APC disable count).
+fn check_context(irp: Irp, before: irql::Context, major: u8) {
+    let after = irql::context();
+    if after.irql != before.irql {
+        let text = format!(
+            "dispatch routine of {} changed the IRQL from {} to {}",
+            major_name(major),
+            before.irql,
+            after.irql
+        );
+        violation(0x05, irp, text);
+    }
+    if after != before {
+        let text = format!(
+            "dispatch routine of {} returned with a changed context: {before:?}, {after:?}",
+            major_name(major)
+        );
+        stop::bug_check(0xc4, [0xc5, irp.0 as u64, 0, 0], text);
+    }
+}
+
+/// Rules 224 to 226, 23D and 23E: what the dispatch routine returned against what became of the IRP.
+fn check_result(irp: Irp, life: &Mutex<Life>, stack: Stack, sending: &Sending, result: i32) {
+    if result == -1 {
+        violation(0x225, irp, "dispatch routine returned 0xFFFFFFFF");
+    }
+    let (completed, pending, forwarded) = {
+        // While this lock is held no completion of the location can go on, so the location may still be read.
+        let _life = life.lock();
+        let completed = *sending.completed.lock();
+        let pending = match completed {
+            Some((pending, _)) => pending,
+            None => stack.control().get() & SL_PENDING_RETURNED != 0,
+        };
+        (completed, pending, *sending.forwarded.lock())
+    };
+    if forwarded {
+        return;
+    }
+    match (result == status::PENDING, completed) {
+        (true, _) if !pending => violation(
+            0x23d,
+            irp,
+            "STATUS_PENDING returned without IoMarkIrpPending",
+        ),
+        (false, _) if pending => violation(
+            0x23e,
+            irp,
+            format!("IRP marked pending, but {result:#x} returned"),
+        ),
+        (false, None) => violation(
+            0x226,
+            irp,
+            format!("dispatch routine returned {result:#x} without completing or forwarding"),
+        ),
+        (false, Some((_, status))) if status != result => {
+            violation(
+                0x224,
+                irp,
+                format!("dispatch routine returned {result:#x}, but completed with {status:#x}"),
+            );
+        }
+        _ => {}
+    }
+}
+
+/// Marks the current location pending: IoMarkIrpPending for host drivers.
+pub fn mark_pending(irp: Irp) {
+    let control = irp.current().control();
+    control.set(control.get() | SL_PENDING_RETURNED);
+}
+
+/// Takes over an IRP that a TDI receive handler handed back: built as for IoCallDriver and advanced with
+/// IoSetNextIrpStackLocation (spec tdi.md §5.1). Returns an error text if it is not such an IRP.
+pub fn accept_handed_back(irp: Irp, file: usize) -> Result<(), String> {
+    let Some(packet) = irp::find(irp) else {
+        return Err(format!("{:#x} is not an IRP, or was freed", irp.0));
+    };
+    let mut life = packet.life.lock();
+    if life.phase == Phase::Sent {
+        return Err("the IRP was sent already".into());
+    }
+    let location = irp.current_location().get();
+    if location > irp.stack_count().get() || location < 1 {
+        return Err("the IRP was not advanced with IoSetNextIrpStackLocation".into());
+    }
+    let stack = irp.current();
+    if (stack.major().get(), stack.minor().get()) != (MJ_INTERNAL_DEVICE_CONTROL, 8)
+        || stack.file().get() != file
+    {
+        return Err("the IRP is not a TDI_RECEIVE of this endpoint".into());
+    }
+    life.phase = Phase::Sent;
+    let sending = Sending {
+        location,
+        completed: Mutex::new(None),
+        forwarded: Mutex::new(false),
+    };
+    life.sendings = vec![Arc::new(sending)];
+    drop(life);
+    let control = stack.control();
+    control.set(control.get() | SL_PENDING_RETURNED);
+    Ok(())
+}

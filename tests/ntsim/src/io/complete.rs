@@ -1,0 +1,255 @@
+//! The way up: IoCompleteRequest and completion routines.
+
+use super::irp::{self, Origin, Phase};
+use super::{build, describe, device, status};
+use crate::gate::{self, Call, IrqlRule, Routine};
+use crate::irql::{self, DISPATCH_LEVEL};
+use crate::layout::io::{
+    Device, Irp, SL_INVOKE_ON_CANCEL, SL_INVOKE_ON_ERROR, SL_INVOKE_ON_SUCCESS,
+    SL_PENDING_RETURNED, Stack,
+};
+use crate::stop::{self, Stop};
+use crate::trace::{self, EventKind};
+
+/// The routines of this file.
+pub const ROUTINES: &[Routine] = &[
+    Routine {
+        name: "IofCompleteRequest",
+        args: 2,
+        irql: IrqlRule::Max(DISPATCH_LEVEL, Stop::io(0x0e)),
+        run: |call: &Call| {
+            complete(Irp(call.addr(0)), call.caller());
+            0
+        },
+    },
+    Routine {
+        name: "IoSetCompletionRoutineEx",
+        args: 7,
+        irql: IrqlRule::Max(DISPATCH_LEVEL, Stop::verifier(0xe5)),
+        run: set_completion_routine,
+    },
+];
+
+fn violation(sub: u64, irp: Irp, text: impl Into<String>) -> ! {
+    stop::violation(Stop::io(sub), [irp.0 as u64, 0, 0], text)
+}
+
+/// Completes an IRP for a host driver with a status and Information.
+pub fn complete_with(irp: Irp, status: i32, information: usize) {
+    irp.status().set(status);
+    irp.information().set(information);
+    complete(irp, 0);
+}
+
+/// As [`complete_with`], at DISPATCH_LEVEL like the DPC of a transport.
+pub fn complete_at_dispatch(irp: Irp, status: i32, information: usize) {
+    let old = irql::raise_to(DISPATCH_LEVEL);
+    complete_with(irp, status, information);
+    irql::lower_to(old);
+}
+
+/// The conditions under which a driver above wants its completion routine called.
+fn wants(control: u8, status: i32, cancelled: bool) -> bool {
+    (status::is_success(status) && control & SL_INVOKE_ON_SUCCESS != 0)
+        || (!status::is_success(status) && control & SL_INVOKE_ON_ERROR != 0)
+        || (cancelled && control & SL_INVOKE_ON_CANCEL != 0)
+}
+
+/// Completes an IRP: walks up the stack locations and runs completion routines until one keeps it, or the top is reached.
+pub fn complete(irp: Irp, caller: usize) {
+    let packet = irp::require(irp, Stop::plain(0x44), "IoCompleteRequest");
+    let final_status = irp.status().get();
+    {
+        let mut life = packet.life.lock();
+        // A driver that is a transport completes a receive which a handler handed back: it was advanced with
+        // IoSetNextIrpStackLocation and never went through IoCallDriver (spec tdi.md §5.1).
+        let handed_back = caller != 0 && irp.current_location().get() <= irp.stack_count().get();
+        if life.phase == Phase::Idle && handed_back {
+            life.phase = Phase::Sent;
+            life.sendings.clear();
+        }
+        if life.phase != Phase::Sent {
+            drop(life);
+            let text = format!(
+                "IoCompleteRequest of {:#x}, which is with its owner: completed twice, or never sent",
+                irp.0
+            );
+            stop::bug_check(0x44, [irp.0 as u64, 0, 0, 0], text);
+        }
+    }
+    if irp.current_location().get() > irp.stack_count().get() {
+        stop::bug_check(
+            0x44,
+            [irp.0 as u64, 1, 0, 0],
+            format!(
+                "IoCompleteRequest of {:#x} above its top stack location",
+                irp.0
+            ),
+        );
+    }
+    if final_status == status::PENDING || final_status == -1 {
+        violation(
+            0x06,
+            irp,
+            format!("IoCompleteRequest with status {final_status:#x}"),
+        );
+    }
+    if irp.cancel_routine().get() != 0 {
+        violation(
+            0x07,
+            irp,
+            "IoCompleteRequest with the cancel routine still set",
+        );
+    }
+    trace::event(EventKind::IrpComplete, caller, || {
+        let stack = irp.current();
+        let name = device::name(Device(stack.device().get()));
+        let (request, information) = (describe::request(stack), irp.information().get());
+        format!(
+            "IRP {:#x} ← {name}: {request}: {}, {information} bytes",
+            irp.0,
+            status::name(final_status)
+        )
+    });
+    loop {
+        let location = irp.current_location().get();
+        let stack = irp.location(location);
+        let control = stack.control().get();
+        let pending = control & SL_PENDING_RETURNED != 0;
+        let top = location == irp.stack_count().get();
+        let (routine, context) = (stack.completion().get(), stack.context().get());
+        let status_now = irp.status().get();
+        {
+            let mut life = packet.life.lock();
+            while let Some(sending) = life
+                .sendings
+                .last()
+                .filter(|sending| sending.location == location)
+            {
+                *sending.completed.lock() = Some((pending, status_now));
+                life.sendings.pop();
+            }
+        }
+        irp.pending_returned().set(u8::from(pending));
+        irp.current_location().set(location + 1);
+        irp.current_stack().set(stack.0 + Stack::SIZE);
+        stack.control().set(0);
+        let cancelled = irp.cancel().get() != 0;
+        if routine != 0 && wants(control, status_now, cancelled) {
+            let above = if top {
+                0
+            } else {
+                Stack(stack.0 + Stack::SIZE).device().get()
+            };
+            if top {
+                // From here on the allocator owns it: its routine may free it or send it again.
+                packet.life.lock().phase = Phase::Idle;
+            }
+            if call_routine(irp, routine, above, context) == status::MORE_PROCESSING_REQUIRED {
+                return;
+            }
+            if top && irp::find(irp).is_none_or(|now| !std::sync::Arc::ptr_eq(&now, &packet)) {
+                let text = format!(
+                    "completion routine {} freed the IRP but did not return \
+                     STATUS_MORE_PROCESSING_REQUIRED",
+                    stop::describe(routine)
+                );
+                violation(0x20b, irp, text);
+            }
+        } else if pending && !top {
+            let next = Stack(stack.0 + Stack::SIZE).control();
+            next.set(next.get() | SL_PENDING_RETURNED);
+        }
+        if top {
+            break;
+        }
+    }
+    packet.life.lock().phase = Phase::Idle;
+    match &packet.origin {
+        Origin::Driver | Origin::Embedded => {
+            // Windows would go on to complete it in the context of Tail.Overlay.Thread, which is not set.
+            violation(
+                0x239,
+                irp,
+                "an IRP of IoAllocateIrp was completed to the end: nobody kept it with \
+                 STATUS_MORE_PROCESSING_REQUIRED",
+            );
+        }
+        Origin::Thread(thread) => build::finish(irp, thread),
+        Origin::Host(done) => {
+            let done = done.lock().take();
+            if let Some(done) = done {
+                done(irp);
+            }
+        }
+    }
+}
+
+/// Runs a completion routine and checks that it leaves the IRQL and APC state alone (0xC4/FA, FB).
+fn call_routine(irp: Irp, routine: usize, device: usize, context: usize) -> i32 {
+    if let Some(wrapped) = take_wrapped(context, routine) {
+        let result = call_routine(irp, wrapped.routine, device, wrapped.context);
+        crate::ob::dereference(wrapped.device, 0);
+        return result;
+    }
+    irql::require_no_lock("a completion routine");
+    let result = irql::guarded("a completion routine", || {
+        gate::call_named(
+            "completion routine",
+            routine,
+            &[device as u64, irp.0 as u64, context as u64],
+        )
+    });
+    (result & 0xffff_ffff) as u32 as i32
+}
+
+/// A completion routine that keeps its driver's device alive until it has returned.
+#[derive(Clone, Copy)]
+struct Wrapped {
+    routine: usize,
+    context: usize,
+    device: usize,
+}
+
+static WRAPPED: parking_lot::Mutex<Vec<(usize, Wrapped)>> = parking_lot::Mutex::new(Vec::new());
+
+fn take_wrapped(context: usize, routine: usize) -> Option<Wrapped> {
+    let mut wrapped = WRAPPED.lock();
+    let index = wrapped
+        .iter()
+        .position(|(block, entry)| *block == context && entry.routine == routine)?;
+    let (block, entry) = wrapped.swap_remove(index);
+    crate::arena::free(block);
+    crate::account::untrack(crate::account::Resource::Callback, block as u64, routine);
+    Some(entry)
+}
+
+fn set_completion_routine(call: &Call) -> u64 {
+    if crate::fault::should_fail(call, crate::fault::FaultKind::CompletionContext) {
+        return u64::from(status::INSUFFICIENT_RESOURCES.cast_unsigned());
+    }
+    let (device, irp) = (call.addr(0), Irp(call.addr(1)));
+    irp::require(irp, Stop::io(0x03), "IoSetCompletionRoutineEx");
+    let block = crate::arena::alloc(16, crate::arena::Kind::Object);
+    let entry = Wrapped {
+        routine: call.addr(2),
+        context: call.addr(3),
+        device,
+    };
+    crate::ob::reference(device, 0);
+    WRAPPED.lock().push((block, entry));
+    crate::account::track(
+        crate::account::Resource::Callback,
+        block as u64,
+        call.caller(),
+        "IoSetCompletionRoutineEx",
+    );
+    let stack = Stack(irp.current_stack().get() - Stack::SIZE);
+    let flag = |argument, bit| if call.u8(argument) != 0 { bit } else { 0 };
+    stack.completion().set(call.addr(2));
+    stack.context().set(block);
+    stack.control().set(
+        flag(4, SL_INVOKE_ON_SUCCESS) | flag(5, SL_INVOKE_ON_ERROR) | flag(6, SL_INVOKE_ON_CANCEL),
+    );
+    0
+}

@@ -1,0 +1,86 @@
+//! File objects: cleanup with the last handle, close with the last reference.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::irp::{self, Origin};
+use super::{call, device};
+use crate::dispatcher::Sleep;
+use crate::dispatcher::host::HostEvent;
+use crate::layout::io::{
+    Device, FO_CLEANUP_COMPLETE, FileObject, Irp, MJ_CLEANUP, MJ_CLOSE, Stack,
+};
+use crate::ob;
+use crate::thread;
+
+/// Status and Information of a finished request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outcome {
+    /// IoStatus.Status.
+    pub status: i32,
+    /// IoStatus.Information.
+    pub information: usize,
+}
+
+/// Sends a request of the I/O manager itself to a device and waits for it. `prepare` fills the IRP and the stack location.
+pub fn request(target: Device, requestor_mode: u8, prepare: impl FnOnce(Irp, Stack)) -> Outcome {
+    let done = Arc::new(HostEvent::manual());
+    let result = Arc::new(Mutex::new(None));
+    let (signal, slot) = (Arc::clone(&done), Arc::clone(&result));
+    let finish = move |irp: Irp| {
+        let outcome = Outcome {
+            status: irp.status().get(),
+            information: irp.information().get(),
+        };
+        *slot.lock() = Some(outcome);
+        signal.set();
+    };
+    let stacks = target.stack_size().get();
+    let irp = irp::make(
+        stacks,
+        Origin::Host(Mutex::new(Some(Box::new(finish)))),
+        0,
+        "request of the I/O manager",
+    );
+    irp.requestor_mode().set(requestor_mode);
+    irp.thread().set(thread::current().object);
+    prepare(irp, irp.location(stacks));
+    call::call_driver(target, irp, 0);
+    done.wait(Sleep::Wanted);
+    irp::release(irp);
+    let outcome = result.lock().take();
+    outcome.unwrap_or(Outcome {
+        status: super::status::INVALID_DEVICE_REQUEST,
+        information: 0,
+    })
+}
+
+fn target(file: FileObject) -> Device {
+    device::top(Device(file.device().get()))
+}
+
+/// The last handle is closed.
+pub(crate) fn cleanup(file: usize) {
+    let file = FileObject(file);
+    request(target(file), 0, |_, stack| {
+        stack.major().set(MJ_CLEANUP);
+        stack.file().set(file.0);
+    });
+    file.flags().set(file.flags().get() | FO_CLEANUP_COMPLETE);
+}
+
+/// The last reference is gone: IRP_MJ_CLOSE, then the file object's reference on its device.
+pub(crate) fn close(file: usize) {
+    let file = FileObject(file);
+    let device = Device(file.device().get());
+    request(target(file), 0, |_, stack| {
+        stack.major().set(MJ_CLOSE);
+        stack.file().set(file.0);
+    });
+    super::create::free_name(file);
+    device
+        .reference_count()
+        .set(device.reference_count().get() - 1);
+    ob::dereference(device.0, 0);
+}

@@ -1,0 +1,16 @@
+//! The I/O manager: devices, file objects, IRPs and their way down and up, and the door for user programs.
+
+pub mod build;
+pub mod call;
+pub mod cancel;
+pub mod complete;
+pub mod create;
+pub mod describe;
+pub mod device;
+pub mod file;
+pub mod irp;
+pub mod status;
+pub mod user;
+
+pub use device::HostDriver;
+pub use user::{File, NtStatus};

@@ -1,0 +1,156 @@
+//! IRQL: the level of each simulated thread, and what a callback must leave as it found it.
+//!
+//! Each simulated thread counts as a processor of its own as far as IRQL goes: raising it stops nobody else.
+
+pub mod processors;
+pub mod spin_lock;
+
+use std::sync::atomic::Ordering;
+
+use crate::gate::{Call, IrqlRule, Routine};
+use crate::stop;
+use crate::thread;
+
+pub(crate) use spin_lock::held_in;
+pub use spin_lock::{acquire_kernel_lock, release_kernel_lock, require_no_lock};
+
+/// PASSIVE_LEVEL.
+pub const PASSIVE_LEVEL: u8 = 0;
+/// APC_LEVEL.
+pub const APC_LEVEL: u8 = 1;
+/// DISPATCH_LEVEL.
+pub const DISPATCH_LEVEL: u8 = 2;
+/// HIGH_LEVEL.
+pub const HIGH_LEVEL: u8 = 15;
+
+/// How long (real time) a lock may be spun for before that counts as a hang.
+const SPIN_LIMIT: std::time::Duration = std::time::Duration::from_secs(20);
+
+/// The routines of this file.
+pub const ROUTINES: &[Routine] = &[
+    Routine {
+        name: "KeGetCurrentIrql",
+        args: 0,
+        irql: IrqlRule::Any,
+        run: |_| current().into(),
+    },
+    Routine {
+        name: "KfRaiseIrql",
+        args: 1,
+        irql: IrqlRule::Any,
+        run: |call| raise_checked(call.u8(0)).into(),
+    },
+    Routine {
+        name: "KeRaiseIrqlToDpcLevel",
+        args: 0,
+        irql: IrqlRule::Any,
+        run: |_| raise_checked(DISPATCH_LEVEL).into(),
+    },
+    Routine {
+        name: "KeLowerIrql",
+        args: 1,
+        irql: IrqlRule::Any,
+        run: lower,
+    },
+    Routine {
+        name: "KfLowerIrql",
+        args: 1,
+        irql: IrqlRule::Any,
+        run: lower,
+    },
+];
+
+/// The IRQL of the current thread.
+pub fn current() -> u8 {
+    thread::try_current().map_or(PASSIVE_LEVEL, thread::Thread::irql)
+}
+
+fn set(irql: u8) {
+    thread::current().irql.store(irql, Ordering::Release);
+}
+
+/// Raises the IRQL for the kernel's own purposes and returns the old one. Never lowers.
+pub fn raise_to(irql: u8) -> u8 {
+    let old = current();
+    set(old.max(irql));
+    old
+}
+
+/// Goes back to an IRQL that [`raise_to`] returned; APCs that waited for it run.
+pub fn lower_to(irql: u8) {
+    set(irql);
+    if irql < APC_LEVEL {
+        crate::dispatcher::apc::deliver();
+    }
+}
+
+fn raise_checked(irql: u8) -> u8 {
+    let old = current();
+    if irql < old || irql > HIGH_LEVEL {
+        stop::bug_check(
+            0xc4,
+            [0x30, old.into(), irql.into(), 0],
+            format!("KeRaiseIrql from {old} to {irql}"),
+        );
+    }
+    set(irql);
+    old
+}
+
+fn lower(call: &Call) -> u64 {
+    let (old, new) = (current(), call.u8(0));
+    if new > old {
+        stop::bug_check(
+            0xc4,
+            [0x31, old.into(), new.into(), 0],
+            format!("KeLowerIrql from {old} to {new}"),
+        );
+    }
+    if new < DISPATCH_LEVEL {
+        require_no_lock("KeLowerIrql below DISPATCH_LEVEL");
+    }
+    lower_to(new);
+    0
+}
+
+/// What a callback must leave as it found it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Context {
+    /// The IRQL.
+    pub irql: u8,
+    /// Normal and special APC disable counts.
+    pub apcs: (i32, i32),
+    locks: usize,
+}
+
+/// The context of the current thread.
+pub fn context() -> Context {
+    let thread = thread::current();
+    let apcs = (
+        thread.kernel_apc_disable.load(Ordering::Relaxed),
+        thread.special_apc_disable.load(Ordering::Relaxed),
+    );
+    Context {
+        irql: current(),
+        apcs,
+        locks: spin_lock::held_count(),
+    }
+}
+
+/// Runs driver code that must return with the IRQL, APC counts and locks it was called with.
+pub fn guarded<R>(what: &str, run: impl FnOnce() -> R) -> R {
+    let before = context();
+    let result = run();
+    let after = context();
+    if before != after {
+        let text =
+            format!("{what} returned with a changed context: {before:?} before, {after:?} after");
+        let sub = if before.irql == after.irql {
+            0xfb
+        } else {
+            0xfa
+        };
+        stop::bug_check(0xc4, [sub, 0, before.irql.into(), after.irql.into()], text);
+    }
+    result
+}

@@ -1,0 +1,53 @@
+//! A simulated NT kernel that loads unmodified driver images on Linux.
+//!
+//! ```no_run
+//! ntsim::boot(ntsim::Options::default());
+//! let driver = ntsim::Driver::load("target/drivers/debug/x86_64/example.sys".as_ref())?;
+//! assert_eq!(driver.start(), 0);
+//! driver.unload()?;
+//! # Ok::<(), ntsim::Error>(())
+//! ```
+//!
+//! One kernel per process, and a violated rule ends it: [`stop`] prints a report and exits with code 99. A test suite
+//! runs each scenario in a process of its own.
+//!
+//! The rooms: [`gate`] is the border to driver code, [`image`] loads it, [`arena`] and [`pool`] are its memory,
+//! [`trace`] remembers what it did, and the rest are the executive routines by subject, each with a `ROUTINES` table.
+//! [`gate`] says how to add one.
+
+#[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
+compile_error!("ntsim runs x64 driver images natively: it needs an x86-64 Linux host");
+
+pub mod account;
+pub mod arena;
+mod boot;
+pub mod clock;
+pub mod dispatcher;
+pub mod driver;
+pub mod ex;
+mod executive;
+pub mod fault;
+pub mod gate;
+pub mod image;
+pub mod io;
+pub mod irql;
+pub mod layout;
+mod mem;
+pub mod mm;
+pub mod ob;
+pub mod pool;
+pub mod ps;
+pub mod rtl;
+pub mod se;
+mod services;
+pub mod signal;
+pub mod stop;
+pub mod tcp;
+pub mod thread;
+pub mod trace;
+
+pub use account::{Account, account};
+pub(crate) use boot::options;
+pub use boot::{Options, TraceMode, boot};
+pub use driver::{Driver, Error};
+pub use io::{File, NtStatus};

@@ -1,0 +1,106 @@
+//! A plain size-class allocator over driver-visible memory, for benches and for more blocks than the host can guard.
+
+use super::{Contents, UNINITIALISED, block, image_number};
+use crate::arena::{self, Kind};
+use crate::{image, stop};
+use parking_lot::Mutex;
+
+/// Power-of-two classes from 16 bytes to 1 MiB.
+const CLASSES: usize = 17;
+/// Bytes mapped at once for small classes.
+const CHUNK: usize = 1 << 20;
+
+static FREE: [Mutex<Vec<usize>>; CLASSES] = [const { Mutex::new(Vec::new()) }; CLASSES];
+
+fn class(bytes: usize) -> usize {
+    (bytes.max(16).next_power_of_two().trailing_zeros() as usize).saturating_sub(4)
+}
+
+/// Uninitialised memory, aligned to 16 bytes, or to a page if it is a page or more.
+pub(super) fn allocate(bytes: usize) -> usize {
+    let class = class(bytes);
+    let Some(list) = FREE.get(class) else {
+        return arena::map(bytes, Kind::Pool);
+    };
+    let mut list = list.lock();
+    if let Some(address) = list.pop() {
+        return address;
+    }
+    let size = 16usize << class;
+    let chunk = arena::map(CHUNK.max(size), Kind::Pool);
+    list.extend((0..CHUNK.max(size) / size).rev().map(|n| chunk + n * size));
+    list.pop().unwrap_or(chunk)
+}
+
+/// Takes memory back for reuse.
+pub(super) fn free(address: usize, bytes: usize) {
+    match FREE.get(class(bytes)) {
+        Some(list) => list.lock().push(address),
+        None => arena::unmap(address, bytes),
+    }
+}
+
+/// In front of each block of the plain allocator.
+#[repr(C, align(16))]
+struct Header {
+    magic: u32,
+    owner: u32,
+    bytes: usize,
+}
+
+const MAGIC: u32 = 0x6C6F_6F50;
+const FREED: u32 = 0x6565_7246;
+
+/// Room in front of a block: a page, if the block has to be page aligned.
+const fn prefix(bytes: usize) -> usize {
+    if bytes >= super::PAGE_ALIGNED_FROM {
+        arena::PAGE
+    } else {
+        size_of::<Header>()
+    }
+}
+
+pub(super) fn allocate_tagged(bytes: usize, _tag: u32, contents: Contents, caller: usize) -> usize {
+    let prefix = prefix(bytes);
+    let address = allocate(bytes + prefix) + prefix;
+    let owner = image_number(image::find(caller));
+    // SAFETY: The prefix in front of the block is at least a header long and belongs to this block.
+    unsafe {
+        ((address - size_of::<Header>()) as *mut Header).write(Header {
+            magic: MAGIC,
+            owner,
+            bytes,
+        })
+    };
+    let value = if contents == Contents::Pattern {
+        UNINITIALISED
+    } else {
+        0
+    };
+    // SAFETY: The block was just allocated with this length.
+    unsafe { core::ptr::write_bytes(address as *mut u8, value, bytes) };
+    block::count(owner, 1, i64::try_from(bytes).unwrap_or(0));
+    address
+}
+
+pub(super) fn release_tagged(address: usize, caller: usize) {
+    let header = (address - size_of::<Header>()) as *mut Header;
+    // SAFETY: A block of this allocator has a header in front; anything else is a driver's mistake, which faults or shows
+    // in the magic number.
+    let header = unsafe { &mut *header };
+    if header.magic != MAGIC {
+        let sub = if header.magic == FREED { 0x13 } else { 0x10 };
+        stop::violation(
+            stop::Stop::verifier(sub),
+            [address as u64, 0, 0],
+            format!(
+                "{} freed 0x{address:X}, which is not a live pool block",
+                stop::describe(caller)
+            ),
+        );
+    }
+    header.magic = FREED;
+    block::count(header.owner, -1, -i64::try_from(header.bytes).unwrap_or(0));
+    let bytes = header.bytes;
+    free(address - prefix(bytes), bytes + prefix(bytes));
+}

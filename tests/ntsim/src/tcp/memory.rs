@@ -1,0 +1,84 @@
+//! The data of a request: its MDL chain as pieces of memory.
+
+use crate::layout::io::Irp;
+use crate::mem::peek;
+use crate::stop;
+
+/// MDL_MAPPED_TO_SYSTEM_VA or MDL_SOURCE_IS_NONPAGED_POOL.
+const HAS_SYSTEM_ADDRESS: u16 = 0x1 | 0x4;
+/// MDL_PAGES_LOCKED or MDL_PARTIAL.
+const LOCKED: u16 = 0x2 | 0x10;
+
+/// A piece of driver memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Piece {
+    pub(super) address: usize,
+    pub(super) length: usize,
+}
+
+/// The pieces of the first `length` bytes that an IRP's MDL chain describes.
+///
+/// A chain that is shorter, or not locked, is a driver bug that a real transport would answer with a crash.
+pub(super) fn pieces(irp: Irp, length: usize) -> Vec<Piece> {
+    let mut pieces = Vec::new();
+    let mut left = length;
+    let mut mdl = irp.mdl().get();
+    while left != 0 {
+        if mdl == 0 {
+            let text = format!(
+                "the MDL chain of IRP {:#x} is {left} bytes shorter than its length of {length}",
+                irp.0
+            );
+            stop::bug_check(0xc4, [0xb0, irp.0 as u64, 0, 0], text);
+        }
+        let flags: u16 = peek(mdl + 0x0a);
+        let address = if flags & HAS_SYSTEM_ADDRESS != 0 {
+            peek::<usize>(mdl + 0x18)
+        } else if flags & LOCKED != 0 {
+            peek::<usize>(mdl + 0x20) + peek::<u32>(mdl + 0x2c) as usize
+        } else {
+            let text = format!(
+                "MDL {mdl:#x} is neither locked nor of nonpaged pool (MdlFlags {flags:#x})"
+            );
+            stop::bug_check(0xc4, [0x140, 0, mdl as u64, 0], text);
+        };
+        let here = left.min(peek::<u32>(mdl + 0x28) as usize);
+        if here != 0 {
+            pieces.push(Piece {
+                address,
+                length: here,
+            });
+        }
+        left -= here;
+        mdl = peek(mdl);
+    }
+    pieces
+}
+
+/// What is left of pieces after `skip` bytes.
+pub(super) fn after(pieces: &[Piece], mut skip: usize) -> Vec<Piece> {
+    let mut rest = Vec::new();
+    for piece in pieces {
+        let gone = skip.min(piece.length);
+        skip -= gone;
+        if gone < piece.length {
+            rest.push(Piece {
+                address: piece.address + gone,
+                length: piece.length - gone,
+            });
+        }
+    }
+    rest
+}
+
+/// Copies host bytes into pieces; returns how many fitted.
+pub(super) fn fill(pieces: &[Piece], bytes: &[u8]) -> usize {
+    let mut copied = 0;
+    for piece in pieces {
+        let rest = bytes.get(copied..).unwrap_or_default();
+        let here = rest.get(..piece.length.min(rest.len())).unwrap_or_default();
+        crate::mem::write_bytes(piece.address, here);
+        copied += here.len();
+    }
+    copied
+}

@@ -1,0 +1,84 @@
+//! The executive and the TCP transport, driven by driver code written as `extern "win64"` functions.
+//!
+//! One kernel per process: each scenario runs in a process of its own, which must end with the expected exit code and, if it
+//! was stopped, say why.
+
+mod nt;
+mod objects;
+mod requests;
+mod tcp;
+mod tdi;
+mod waits;
+
+use std::process::{Command, ExitCode};
+
+use libtest_mimic::{Arguments, Failed, Trial};
+
+/// How a scenario must end.
+#[derive(Clone, Copy)]
+enum End {
+    /// Exit code 0.
+    Fine,
+    /// A bug check whose report contains this.
+    Stop(&'static str),
+    /// The report of a hang, which contains this.
+    Hang(&'static str),
+}
+
+/// A scenario: name, end, code.
+type Scenario = (&'static str, End, fn());
+
+const VARIABLE: &str = "NTSIM_SCENARIO";
+
+fn scenarios() -> Vec<Scenario> {
+    [
+        waits::SCENARIOS,
+        objects::SCENARIOS,
+        requests::SCENARIOS,
+        tcp::SCENARIOS,
+    ]
+    .concat()
+}
+
+fn check((name, end, _): Scenario) -> Result<(), Failed> {
+    // The limit turns a scenario that never ends into a failure.
+    let output = Command::new("timeout")
+        .arg("60")
+        .arg(std::env::current_exe()?)
+        .env(VARIABLE, name)
+        .output()?;
+    let text = String::from_utf8_lossy(&output.stderr);
+    let (code, wanted) = match end {
+        End::Fine => (0, ""),
+        End::Stop(wanted) => (99, wanted),
+        End::Hang(wanted) => (98, wanted),
+    };
+    if output.status.code() == Some(code) && text.contains(wanted) {
+        return Ok(());
+    }
+    Err(format!(
+        "ended with {}, not {code} and \"{wanted}\":\n{text}",
+        output.status
+    )
+    .into())
+}
+
+fn main() -> ExitCode {
+    if let Ok(wanted) = std::env::var(VARIABLE) {
+        let found = scenarios().into_iter().find(|(name, ..)| *name == wanted);
+        let Some((_, _, run)) = found else {
+            return ExitCode::FAILURE;
+        };
+        ntsim::boot(ntsim::Options {
+            driver_stack_bytes: 256 * 1024,
+            ..ntsim::Options::default()
+        });
+        run();
+        return ExitCode::SUCCESS;
+    }
+    let trials = scenarios()
+        .into_iter()
+        .map(|scenario| Trial::test(scenario.0, move || check(scenario)))
+        .collect();
+    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}

@@ -1,0 +1,202 @@
+//! Rundown, work items, threads, handles.
+
+use super::nt::{at, event, get, nt, pool, put, seconds, start, system, wait};
+use super::{End, Scenario};
+
+pub(crate) const SCENARIOS: &[Scenario] = &[
+    ("rundown_waits_for_the_last_reference", End::Fine, rundown),
+    (
+        "a_rundown_release_too_many_stops",
+        End::Stop("more often than acquired"),
+        rundown_underflow,
+    ),
+    ("work_items_run_at_passive_in_system", End::Fine, work_items),
+    (
+        "a_work_item_queued_twice_stops",
+        End::Stop("0x000000E4"),
+        work_item_twice,
+    ),
+    (
+        "a_thread_can_be_waited_for_by_handle",
+        End::Fine,
+        thread_handle,
+    ),
+    (
+        "a_handle_closed_twice_stops",
+        End::Stop("0x00000093"),
+        close_twice,
+    ),
+    (
+        "referencing_a_bad_handle_stops",
+        End::Stop("is not open"),
+        bad_handle,
+    ),
+];
+
+fn rundown() {
+    extern "win64" fn releaser(
+        block: u64,
+        _: u64,
+        _: u64,
+        _: u64,
+        _: u64,
+        _: u64,
+        _: u64,
+        _: u64,
+    ) -> u64 {
+        let pause = seconds(3);
+        nt("KeDelayExecutionThread", &[0, 0, at(&pause)]);
+        put(block + 16, 1);
+        nt("ExReleaseRundownProtection", &[block])
+    }
+    extern "win64" fn code(_: u64, _: u64, _: u64, _: u64, _: u64, _: u64, _: u64, _: u64) -> u64 {
+        let block = pool(64);
+        nt("ExInitializeRundownProtection", &[block]);
+        assert_eq!(nt("ExAcquireRundownProtection", &[block]), 1);
+        start(releaser, block);
+        nt("ExWaitForRundownProtectionRelease", &[block]);
+        assert_eq!(get(block + 16), 1);
+        assert_eq!(nt("ExAcquireRundownProtection", &[block]), 0);
+        nt("ExReInitializeRundownProtection", &[block]);
+        assert_eq!(nt("ExAcquireRundownProtection", &[block]), 1);
+        0
+    }
+    system(code, 0);
+}
+
+fn rundown_underflow() {
+    extern "win64" fn code(_: u64, _: u64, _: u64, _: u64, _: u64, _: u64, _: u64, _: u64) -> u64 {
+        let block = pool(64);
+        nt("ExInitializeRundownProtection", &[block]);
+        nt("ExReleaseRundownProtection", &[block])
+    }
+    system(code, 0);
+}
+
+extern "win64" fn worker(
+    block: u64,
+    _: u64,
+    _: u64,
+    _: u64,
+    _: u64,
+    _: u64,
+    _: u64,
+    _: u64,
+) -> u64 {
+    assert_eq!(nt("KeGetCurrentIrql", &[]), 0);
+    assert_eq!(nt("PsIsSystemThread", &[nt("PsGetCurrentThread", &[])]), 1);
+    nt("KeSetEvent", &[block, 0, 0])
+}
+
+fn work_items() {
+    extern "win64" fn code(_: u64, _: u64, _: u64, _: u64, _: u64, _: u64, _: u64, _: u64) -> u64 {
+        let block = pool(128);
+        nt("KeInitializeEvent", &[block, 1, 0]);
+        put(block + 64 + 16, worker as *const () as u64);
+        put(block + 64 + 24, block);
+        for _ in 0..3 {
+            nt("ExQueueWorkItem", &[block + 64, 1]);
+            wait(block);
+        }
+        0
+    }
+    system(code, 0);
+}
+
+fn work_item_twice() {
+    extern "win64" fn blocker(
+        block: u64,
+        _: u64,
+        _: u64,
+        _: u64,
+        _: u64,
+        _: u64,
+        _: u64,
+        _: u64,
+    ) -> u64 {
+        wait(block)
+    }
+    extern "win64" fn code(_: u64, _: u64, _: u64, _: u64, _: u64, _: u64, _: u64, _: u64) -> u64 {
+        let gate = event(0);
+        // Fill all worker threads, so that the item stays queued.
+        for _ in 0..32 {
+            let item = pool(32);
+            put(item + 16, blocker as *const () as u64);
+            put(item + 24, gate);
+            nt("ExQueueWorkItem", &[item, 1]);
+        }
+        let item = pool(32);
+        put(item + 16, worker as *const () as u64);
+        nt("ExQueueWorkItem", &[item, 1]);
+        nt("ExQueueWorkItem", &[item, 1])
+    }
+    system(code, 0);
+}
+
+fn thread_handle() {
+    extern "win64" fn body(
+        event: u64,
+        _: u64,
+        _: u64,
+        _: u64,
+        _: u64,
+        _: u64,
+        _: u64,
+        _: u64,
+    ) -> u64 {
+        wait(event);
+        nt("PsTerminateSystemThread", &[0])
+    }
+    extern "win64" fn code(_: u64, _: u64, _: u64, _: u64, _: u64, _: u64, _: u64, _: u64) -> u64 {
+        let event = event(0);
+        let attributes = [0x30_u64, 0, 0, 0x200, 0, 0];
+        let (mut handle, mut thread) = (0_u64, 0_u64);
+        let (handle_place, thread_place) = (&raw mut handle as u64, &raw mut thread as u64);
+        let arguments = [
+            handle_place,
+            0x1f_ffff,
+            at(&attributes),
+            0,
+            0,
+            body as *const () as u64,
+            event,
+        ];
+        assert_eq!(nt("PsCreateSystemThread", &arguments), 0);
+        let (handle, limit) = (get(handle_place), seconds(1));
+        assert_eq!(
+            nt(
+                "ObReferenceObjectByHandle",
+                &[handle, 0, 0, 0, thread_place, 0]
+            ),
+            0
+        );
+        let thread = get(thread_place);
+        assert_eq!(
+            nt("KeWaitForSingleObject", &[thread, 0, 0, 0, at(&limit)]),
+            0x102
+        );
+        nt("KeSetEvent", &[event, 0, 0]);
+        assert_eq!(wait(thread), 0);
+        nt("ObfDereferenceObject", &[thread]);
+        nt("ZwClose", &[handle])
+    }
+    system(code, 0);
+}
+
+fn close_twice() {
+    extern "win64" fn code(_: u64, _: u64, _: u64, _: u64, _: u64, _: u64, _: u64, _: u64) -> u64 {
+        nt("ZwClose", &[0xffff_ffff_8000_1234])
+    }
+    system(code, 0);
+}
+
+fn bad_handle() {
+    extern "win64" fn code(_: u64, _: u64, _: u64, _: u64, _: u64, _: u64, _: u64, _: u64) -> u64 {
+        let body = pool(8);
+        nt(
+            "ObReferenceObjectByHandle",
+            &[0xffff_ffff_8000_1234, 0, 0, 0, body, 0],
+        )
+    }
+    system(code, 0);
+}

@@ -1,0 +1,380 @@
+//! Waits, virtual time, IRQL and locks.
+
+use std::time::Instant;
+
+use super::nt::{at, event, get, nt, pool, put, seconds, start, system, wait};
+use super::{End, Scenario};
+
+pub(crate) const SCENARIOS: &[Scenario] = &[
+    ("a_long_timeout_takes_no_real_time", End::Fine, long_timeout),
+    ("an_event_wakes_one_waiter_or_all", End::Fine, events),
+    ("a_timer_runs_its_dpc_at_dispatch", End::Fine, timer),
+    ("waiting_for_all_objects", End::Fine, wait_all),
+    (
+        "a_wait_nobody_ends_is_reported",
+        End::Hang("notification event"),
+        hang,
+    ),
+    (
+        "waiting_at_dispatch_stops",
+        End::Stop("(0x121, 0x2"),
+        wait_at_dispatch,
+    ),
+    (
+        "waiting_under_a_lock_stops",
+        End::Stop("spin lock"),
+        wait_under_lock,
+    ),
+    (
+        "releasing_a_foreign_lock_stops",
+        End::Stop("does not hold"),
+        foreign_release,
+    ),
+    (
+        "a_recursive_lock_stops",
+        End::Stop("acquired twice"),
+        recursive_lock,
+    ),
+    (
+        "a_release_to_the_wrong_irql_stops",
+        End::Stop("NewIrql"),
+        wrong_irql,
+    ),
+    (
+        "freeing_a_running_timer_stops",
+        End::Stop("(0x15,"),
+        free_timer,
+    ),
+    (
+        "freeing_an_event_that_is_waited_for_stops",
+        End::Stop("used by a wait"),
+        free_waited,
+    ),
+    (
+        "leaving_a_region_never_entered_stops",
+        End::Stop("(0x3E,"),
+        leave_region,
+    ),
+    (
+        "a_dpc_that_changes_the_irql_stops",
+        End::Stop("DPC returned"),
+        bad_dpc,
+    ),
+    ("a_lock_excludes", End::Fine, lock_excludes),
+    ("affinity_waits_for_the_processor", End::Fine, affinity),
+];
+
+fn long_timeout() {
+    extern "win64" fn code(_: u64, _: u64, _: u64, _: u64, _: u64, _: u64, _: u64, _: u64) -> u64 {
+        let (event, limit) = (event(0), seconds(30));
+        let before = nt("KeQueryInterruptTime", &[]);
+        let status = nt("KeWaitForSingleObject", &[event, 0, 0, 0, at(&limit)]);
+        assert_eq!(status, 0x102);
+        nt("KeQueryInterruptTime", &[]) - before
+    }
+    let real = Instant::now();
+    let waited = system(code, 0);
+    assert!(waited >= 300_000_000, "{waited}");
+    assert!(real.elapsed().as_secs() < 3);
+}
+
+fn events() {
+    extern "win64" fn waiter(
+        block: u64,
+        _: u64,
+        _: u64,
+        _: u64,
+        _: u64,
+        _: u64,
+        _: u64,
+        _: u64,
+    ) -> u64 {
+        wait(block);
+        nt("KeReleaseSemaphore", &[block + 64, 0, 1, 0])
+    }
+    extern "win64" fn code(_: u64, _: u64, _: u64, _: u64, _: u64, _: u64, _: u64, _: u64) -> u64 {
+        for (kind, woken) in [(0, 3), (1, 1)] {
+            let block = pool(128);
+            nt("KeInitializeEvent", &[block, kind, 0]);
+            nt("KeInitializeSemaphore", &[block + 64, 0, 100]);
+            for _ in 0..3 {
+                start(waiter, block);
+            }
+            let pause = seconds(1);
+            nt("KeDelayExecutionThread", &[0, 0, at(&pause)]);
+            assert_eq!(nt("KeSetEvent", &[block, 0, 0]), 0);
+            nt("KeDelayExecutionThread", &[0, 0, at(&pause)]);
+            assert_eq!(nt("KeReadStateSemaphore", &[block + 64]), woken);
+            assert_eq!(nt("KeReadStateEvent", &[block]), u64::from(kind == 0));
+        }
+        0
+    }
+    system(code, 0);
+}
+
+fn timer() {
+    extern "win64" fn dpc(
+        _: u64,
+        context: u64,
+        _: u64,
+        _: u64,
+        _: u64,
+        _: u64,
+        _: u64,
+        _: u64,
+    ) -> u64 {
+        put(context, nt("KeGetCurrentIrql", &[]));
+        0
+    }
+    extern "win64" fn code(_: u64, _: u64, _: u64, _: u64, _: u64, _: u64, _: u64, _: u64) -> u64 {
+        let (timer, object, seen) = (pool(64), pool(64), pool(8));
+        nt("KeInitializeTimer", &[timer]);
+        nt("KeInitializeDpc", &[object, dpc as *const () as u64, seen]);
+        nt("KeSetTimer", &[timer, seconds(5).cast_unsigned(), object]);
+        assert_eq!(wait(timer), 0);
+        let pause = seconds(1);
+        nt("KeDelayExecutionThread", &[0, 0, at(&pause)]);
+        assert_eq!(get(seen), 2);
+        nt("KeSetTimer", &[timer, seconds(5).cast_unsigned(), 0]);
+        assert_eq!(nt("KeCancelTimer", &[timer]), 1);
+        assert_eq!(nt("KeCancelTimer", &[timer]), 0);
+        0
+    }
+    system(code, 0);
+}
+
+fn wait_all() {
+    extern "win64" fn setter(
+        object: u64,
+        _: u64,
+        _: u64,
+        _: u64,
+        _: u64,
+        _: u64,
+        _: u64,
+        _: u64,
+    ) -> u64 {
+        nt("KeSetEvent", &[object, 0, 0])
+    }
+    extern "win64" fn code(_: u64, _: u64, _: u64, _: u64, _: u64, _: u64, _: u64, _: u64) -> u64 {
+        let objects = [event(1), event(1)];
+        start(setter, objects[0]);
+        let limit = seconds(1);
+        let arguments = [2, at(&objects), 0, 0, 0, 0, at(&limit), 0];
+        assert_eq!(nt("KeWaitForMultipleObjects", &arguments), 0x102);
+        // The wait for all took nothing.
+        assert_eq!(nt("KeReadStateEvent", &[objects[0]]), 1);
+        start(setter, objects[1]);
+        assert_eq!(
+            nt(
+                "KeWaitForMultipleObjects",
+                &[2, at(&objects), 0, 0, 0, 0, 0, 0]
+            ),
+            0
+        );
+        start(setter, objects[1]);
+        assert_eq!(
+            nt(
+                "KeWaitForMultipleObjects",
+                &[2, at(&objects), 1, 0, 0, 0, 0, 0]
+            ),
+            1
+        );
+        0
+    }
+    system(code, 0);
+}
+
+fn hang() {
+    extern "win64" fn code(_: u64, _: u64, _: u64, _: u64, _: u64, _: u64, _: u64, _: u64) -> u64 {
+        wait(event(0))
+    }
+    system(code, 0);
+}
+
+fn wait_at_dispatch() {
+    extern "win64" fn code(_: u64, _: u64, _: u64, _: u64, _: u64, _: u64, _: u64, _: u64) -> u64 {
+        let (event, nothing) = (event(0), 0_i64);
+        nt("KfRaiseIrql", &[2]);
+        assert_eq!(
+            nt("KeWaitForSingleObject", &[event, 0, 0, 0, at(&nothing)]),
+            0x102
+        );
+        wait(event)
+    }
+    system(code, 0);
+}
+
+fn wait_under_lock() {
+    extern "win64" fn code(_: u64, _: u64, _: u64, _: u64, _: u64, _: u64, _: u64, _: u64) -> u64 {
+        let lock = pool(8);
+        nt("KeAcquireSpinLockRaiseToDpc", &[lock]);
+        nt("KeLowerIrql", &[0])
+    }
+    system(code, 0);
+}
+
+fn foreign_release() {
+    extern "win64" fn holder(
+        lock: u64,
+        _: u64,
+        _: u64,
+        _: u64,
+        _: u64,
+        _: u64,
+        _: u64,
+        _: u64,
+    ) -> u64 {
+        nt("KfRaiseIrql", &[2]);
+        nt("KeReleaseSpinLock", &[lock, 0])
+    }
+    extern "win64" fn code(_: u64, _: u64, _: u64, _: u64, _: u64, _: u64, _: u64, _: u64) -> u64 {
+        let lock = pool(8);
+        nt("KeAcquireSpinLockRaiseToDpc", &[lock]);
+        start(holder, lock);
+        loop {
+            std::hint::spin_loop();
+        }
+    }
+    system(code, 0);
+}
+
+fn recursive_lock() {
+    extern "win64" fn code(_: u64, _: u64, _: u64, _: u64, _: u64, _: u64, _: u64, _: u64) -> u64 {
+        let lock = pool(8);
+        nt("KeAcquireSpinLockRaiseToDpc", &[lock]);
+        nt("KeAcquireSpinLockRaiseToDpc", &[lock])
+    }
+    system(code, 0);
+}
+
+fn wrong_irql() {
+    extern "win64" fn code(_: u64, _: u64, _: u64, _: u64, _: u64, _: u64, _: u64, _: u64) -> u64 {
+        let lock = pool(8);
+        nt("KeAcquireSpinLockRaiseToDpc", &[lock]);
+        nt("KeReleaseSpinLock", &[lock, 1])
+    }
+    system(code, 0);
+}
+
+fn lock_excludes() {
+    extern "win64" fn adder(
+        block: u64,
+        _: u64,
+        _: u64,
+        _: u64,
+        _: u64,
+        _: u64,
+        _: u64,
+        _: u64,
+    ) -> u64 {
+        for _ in 0..2000 {
+            let old = nt("KeAcquireSpinLockRaiseToDpc", &[block]);
+            put(block + 8, get(block + 8) + 1);
+            nt("KeReleaseSpinLock", &[block, old]);
+        }
+        nt("KeReleaseSemaphore", &[block + 64, 0, 1, 0])
+    }
+    extern "win64" fn code(_: u64, _: u64, _: u64, _: u64, _: u64, _: u64, _: u64, _: u64) -> u64 {
+        let block = pool(128);
+        nt("KeInitializeSemaphore", &[block + 64, 0, 100]);
+        for _ in 0..3 {
+            start(adder, block);
+        }
+        for _ in 0..3 {
+            wait(block + 64);
+        }
+        assert_eq!(get(block + 8), 6000);
+        0
+    }
+    system(code, 0);
+}
+
+fn affinity() {
+    extern "win64" fn busy(
+        block: u64,
+        _: u64,
+        _: u64,
+        _: u64,
+        _: u64,
+        _: u64,
+        _: u64,
+        _: u64,
+    ) -> u64 {
+        nt("KeSetSystemAffinityThreadEx", &[4]);
+        let old = nt("KfRaiseIrql", &[2]);
+        nt("KeSetEvent", &[block, 0, 0]);
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        put(block + 64, 1);
+        nt("KeLowerIrql", &[old])
+    }
+    extern "win64" fn code(_: u64, _: u64, _: u64, _: u64, _: u64, _: u64, _: u64, _: u64) -> u64 {
+        let block = pool(128);
+        nt("KeInitializeEvent", &[block, 0, 0]);
+        start(busy, block);
+        wait(block);
+        nt("KeSetSystemAffinityThreadEx", &[4]);
+        get(block + 64)
+    }
+    assert_eq!(
+        system(code, 0),
+        1,
+        "the move to a processor does not return while another thread is at DISPATCH there"
+    );
+}
+
+fn free_timer() {
+    extern "win64" fn code(_: u64, _: u64, _: u64, _: u64, _: u64, _: u64, _: u64, _: u64) -> u64 {
+        let timer = pool(64);
+        nt("KeInitializeTimer", &[timer]);
+        nt("KeSetTimer", &[timer, seconds(50).cast_unsigned(), 0]);
+        nt("ExFreePoolWithTag", &[timer, 0x7473_6574])
+    }
+    system(code, 0);
+}
+
+fn free_waited() {
+    extern "win64" fn waiter(
+        object: u64,
+        _: u64,
+        _: u64,
+        _: u64,
+        _: u64,
+        _: u64,
+        _: u64,
+        _: u64,
+    ) -> u64 {
+        wait(object)
+    }
+    extern "win64" fn code(_: u64, _: u64, _: u64, _: u64, _: u64, _: u64, _: u64, _: u64) -> u64 {
+        let (object, pause) = (event(0), seconds(1));
+        start(waiter, object);
+        nt("KeDelayExecutionThread", &[0, 0, at(&pause)]);
+        nt("ExFreePoolWithTag", &[object, 0x7473_6574])
+    }
+    system(code, 0);
+}
+
+fn leave_region() {
+    extern "win64" fn code(_: u64, _: u64, _: u64, _: u64, _: u64, _: u64, _: u64, _: u64) -> u64 {
+        nt("KeEnterCriticalRegion", &[]);
+        assert_eq!(nt("KeAreApcsDisabled", &[]), 1);
+        assert_eq!(nt("KeAreAllApcsDisabled", &[]), 0);
+        nt("KeLeaveCriticalRegion", &[]);
+        nt("KeLeaveCriticalRegion", &[])
+    }
+    system(code, 0);
+}
+
+fn bad_dpc() {
+    extern "win64" fn dpc(_: u64, _: u64, _: u64, _: u64, _: u64, _: u64, _: u64, _: u64) -> u64 {
+        nt("KeLowerIrql", &[0])
+    }
+    extern "win64" fn code(_: u64, _: u64, _: u64, _: u64, _: u64, _: u64, _: u64, _: u64) -> u64 {
+        let (object, event) = (pool(64), event(0));
+        nt("KeInitializeDpc", &[object, dpc as *const () as u64, 0]);
+        nt("KeInsertQueueDpc", &[object, 0, 0]);
+        wait(event)
+    }
+    system(code, 0);
+}

@@ -1,0 +1,45 @@
+//! The rooms of the demo program.
+//!
+//! It runs as two processes. The outer one ([`outer`]) makes the files and runs the server; the inner one ([`inner`])
+//! is the simulated machine. Whatever ends the machine (a bug check ends its process), the outer one cleans up.
+//!
+//! ```text
+//! args      the command line
+//! outer     files, server, inner process
+//! interrupt signals
+//! server    diod and its folder
+//! inner     boot, drivers, session, account
+//! probe     the control interface of p9probe.sys, typed
+//! message   what a status means to the reader
+//! timeline  the life of the circuit, from ntsim's recording
+//! ```
+
+mod args;
+mod inner;
+mod interrupt;
+mod message;
+mod outer;
+mod probe;
+mod server;
+mod timeline;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+/// Runs the process that the command line asks for.
+pub(crate) fn main() -> ExitCode {
+    let args = args::Args::parse();
+    let result = if args.machine.inner {
+        inner::run(&args)
+    } else {
+        outer::run(&args)
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("demo: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! A folder of real files and a `diod` that serves it. Both go with their owner.
+
+use std::{
+    fs::{self, File},
+    io::{BufWriter, Write as _},
+    net::{TcpListener, TcpStream},
+    os::unix::process::CommandExt as _,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail};
+use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
+use tempfile::TempDir;
+
+use super::interrupt;
+
+/// Name of the big file.
+pub(crate) const BIG_FILE: &str = "big.bin";
+/// How long diod may take until it listens.
+const START_LIMIT: Duration = Duration::from_secs(10);
+const MIB: usize = 1 << 20;
+
+/// Makes the folder: a big file of pseudo-random bytes, some small ones, a subdirectory.
+pub(crate) fn make_folder(size_mib: u64, seed: u64) -> Result<TempDir> {
+    let folder = tempfile::Builder::new()
+        .prefix("rxce-demo-")
+        .tempdir()
+        .context("cannot make a temporary folder")?;
+    let fill = || -> Result<()> {
+        let mut random = StdRng::seed_from_u64(seed);
+        let mut big = BufWriter::new(File::create(folder.path().join(BIG_FILE))?);
+        let mut block = vec![0; MIB];
+        for _ in 0..size_mib {
+            interrupt::check()?;
+            random.fill_bytes(&mut block);
+            big.write_all(&block)?;
+        }
+        // Not a multiple of any block size.
+        big.write_all(&block[..4321])?;
+        big.flush()?;
+        fs::write(
+            folder.path().join("hello.txt"),
+            "Hello from a real 9P server.\n",
+        )?;
+        fs::write(folder.path().join("empty"), "")?;
+        fs::write(folder.path().join("näme with spaces.txt"), "UTF-8\n")?;
+        let sub = folder.path().join("subdirectory");
+        fs::create_dir(&sub)?;
+        fs::write(sub.join("inside.txt"), "inside\n")?;
+        Ok(())
+    };
+    fill().with_context(|| format!("cannot fill {}", folder.path().display()))?;
+    Ok(folder)
+}
+
+/// A running diod; killed when it is dropped.
+pub(crate) struct Diod {
+    child: Child,
+    port: u16,
+}
+
+impl Diod {
+    /// Starts diod for this folder on a free loopback port and waits until it accepts connections.
+    pub(crate) fn start(folder: &Path) -> Result<Self> {
+        let program = find()?;
+        let deadline = Instant::now() + START_LIMIT;
+        loop {
+            // The port is free now; should somebody else take it before diod does, diod ends and we try another.
+            let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+            let mut diod = Self {
+                child: spawn(&program, folder, port)?,
+                port,
+            };
+            if diod.wait_until_it_listens(deadline)? {
+                return Ok(diod);
+            }
+        }
+    }
+
+    fn wait_until_it_listens(&mut self, deadline: Instant) -> Result<bool> {
+        loop {
+            if TcpStream::connect(("127.0.0.1", self.port)).is_ok() {
+                return Ok(true);
+            }
+            let ended = self.child.try_wait()?;
+            if Instant::now() > deadline {
+                bail!(
+                    "diod does not listen ({})",
+                    ended.map_or("it runs".to_owned(), |status| status.to_string())
+                );
+            }
+            if ended.is_some() {
+                return Ok(false);
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Its process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for Diod {
+    fn drop(&mut self) {
+        // It may have been killed already; either way nothing is left of it.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn find() -> Result<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .chain(["/usr/sbin", "/usr/local/sbin"].map(PathBuf::from))
+        .map(|directory| directory.join("diod"))
+        .find(|program| program.is_file())
+        .context("diod is not installed: run `sudo apt-get install diod`, or name a 9P2000.L server with --server")
+}
+
+fn spawn(program: &Path, folder: &Path, port: u16) -> Result<Child> {
+    let mut command = Command::new(program);
+    command
+        // Foreground, no authentication, no user database, no configuration but this.
+        .args(["-f", "-n", "-N", "-c", "/dev/null", "-L", "/dev/null"])
+        .arg("-l")
+        .arg(format!("127.0.0.1:{port}"))
+        .arg("-e")
+        .arg(folder)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    die_with_us(&mut command);
+    command
+        .spawn()
+        .with_context(|| format!("cannot start {}", program.display()))
+}
+
+/// Has the kernel kill this child should we be killed.
+pub(crate) fn die_with_us(command: &mut Command) {
+    // SAFETY: Between fork and exec, only a system call.
+    unsafe {
+        command.pre_exec(|| {
+            rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
+            Ok(())
+        })
+    };
+}

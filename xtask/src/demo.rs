@@ -1,0 +1,59 @@
+//! `cargo xtask demo`: the drivers at work, against a real server.
+
+use std::{ffi::OsString, path::PathBuf, process::Command};
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::{
+    command,
+    drivers::{self, Architecture, Profile, Selection},
+    setup::{self, Purpose},
+    workspace,
+};
+
+/// What to show.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// A 9P2000.L server that runs already (default: one is started for the demo).
+    #[arg(long, value_name = "HOST:PORT")]
+    server: Option<String>,
+    /// The file to read on the server.
+    #[arg(long, value_name = "PATH")]
+    path: Option<PathBuf>,
+    /// Further arguments of the host program; `-- --help` lists them.
+    #[arg(last = true)]
+    more: Vec<OsString>,
+}
+
+/// Builds, then runs the host program `demo`.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    setup::ensure(Purpose::Run)?;
+    drivers::run(&Selection::release())?;
+
+    // The optimised images: the ones that ship.
+    let images = drivers::directory(Profile::Release, Architecture::X64);
+    let mut demo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    demo.current_dir(workspace::root())
+        .args([
+            "run",
+            "--quiet",
+            "--package",
+            "suites",
+            "--bin",
+            "demo",
+            "--",
+        ])
+        .arg("--rxce")
+        .arg(images.join("rxce.sys"))
+        .arg("--p9probe")
+        .arg(images.join("p9probe.sys"));
+    if let Some(server) = &options.server {
+        demo.args(["--server", server]);
+    }
+    if let Some(path) = &options.path {
+        demo.arg("--path").arg(path);
+    }
+    demo.args(&options.more);
+    command::run(&mut demo)
+}

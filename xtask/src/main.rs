@@ -1,0 +1,60 @@
+//! `cargo xtask`: everything a Linux host does with this project, in one command each.
+//!
+//! One file per errand: [`setup`] installs what is missing, [`toolchain`] decides which compiler builds drivers, [`drivers`] builds
+//! them, [`image`] checks what was built, [`wdk_crates`] what they are made of, [`demo`] and [`mod@test`] run it.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod command;
+mod demo;
+mod drivers;
+mod image;
+mod setup;
+mod test;
+mod toolchain;
+mod wdk_crates;
+mod workspace;
+
+/// Set-up, builds, demo and tests.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version)]
+struct Arguments {
+    #[command(subcommand)]
+    errand: Errand,
+}
+
+#[derive(Subcommand)]
+enum Errand {
+    /// Installs what this host lacks (Debian packages, by apt-get).
+    Setup,
+    /// Builds the drivers.
+    Build(drivers::Selection),
+    /// Checks the built images, and what the product is made of.
+    CheckImage,
+    /// Reads a file from a 9P server through the drivers, in the simulated kernel.
+    Demo(demo::Options),
+    /// Runs every check and every test.
+    Test,
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().errand {
+        Errand::Setup => setup::run().map(|()| ExitCode::SUCCESS),
+        Errand::Build(selection) => drivers::run(&selection).map(|()| ExitCode::SUCCESS),
+        Errand::CheckImage => image::run(),
+        Errand::Demo(options) => demo::run(&options).map(|()| ExitCode::SUCCESS),
+        Errand::Test => test::run(),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error}");
+            for cause in error.chain().skip(1) {
+                eprintln!("  because: {cause}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
