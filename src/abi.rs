@@ -247,12 +247,28 @@ pub(crate) type Receive = unsafe extern "C" fn(
     *mut u32,
 ) -> NTSTATUS;
 
+/// `PRXCE_IND_RECEIVE_DATAGRAM`.
+pub(crate) type ReceiveDatagram = unsafe extern "C" fn(
+    PVOID,
+    i32,
+    PVOID,
+    i32,
+    PVOID,
+    u32,
+    u32,
+    u32,
+    *mut u32,
+    PVOID,
+    *mut PMDL,
+    *mut u32,
+) -> NTSTATUS;
+
 /// `RXCE_ADDRESS_EVENT_HANDLER`.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(crate) struct AddressEventHandler {
     pub(crate) Error: Option<unsafe extern "C" fn(PVOID, NTSTATUS) -> NTSTATUS>,
-    pub(crate) ReceiveDatagram: Option<unsafe extern "C" fn()>,
+    pub(crate) ReceiveDatagram: Option<ReceiveDatagram>,
     pub(crate) DataReady: Option<unsafe extern "C" fn(PVOID, PMDL, u32, NTSTATUS) -> NTSTATUS>,
     pub(crate) SendPossible: Option<unsafe extern "C" fn(PVOID, *mut Vc, u32) -> NTSTATUS>,
     pub(crate) SendComplete: Option<unsafe extern "C" fn(PVOID, PVOID, NTSTATUS) -> NTSTATUS>,
@@ -266,7 +282,7 @@ pub(crate) struct ConnectionEventHandler {
         Option<unsafe extern "C" fn(PVOID, *mut Vc, i32, PVOID, i32, PVOID, u32) -> NTSTATUS>,
     pub(crate) Error: Option<unsafe extern "C" fn(PVOID, *mut Vc, NTSTATUS) -> NTSTATUS>,
     pub(crate) Receive: Option<Receive>,
-    pub(crate) ReceiveDatagram: Option<unsafe extern "C" fn()>,
+    pub(crate) ReceiveDatagram: Option<ReceiveDatagram>,
     pub(crate) ReceiveExpedited: Option<Receive>,
     pub(crate) SendPossible: Option<unsafe extern "C" fn(PVOID, *mut Vc, u32) -> NTSTATUS>,
     pub(crate) DataReady: Option<unsafe extern "C" fn(PVOID, PMDL, u32, NTSTATUS) -> NTSTATUS>,

@@ -4,11 +4,11 @@
 use core::{ffi::c_void, ptr::NonNull};
 
 use rxce_engine::Error;
-use wdk_sys::PVOID;
+use wdk_sys::{PMDL, PVOID};
 
 use super::{
     circuit::Circuit,
-    events,
+    datagram, events,
     layer::{self, Layer},
     list::List,
     pins::{Child, Pins},
@@ -20,14 +20,16 @@ use crate::{
     nt::{
         file::File,
         handle_thread::HANDLE_THREAD,
+        irp::Target,
         irql::Pageable,
         pool::{Bytes, PoolBox, Pooled, Tag},
         spin_lock::SpinLock,
     },
     tdi::{
         bindings::{
-            TDI_EVENT_DISCONNECT, TDI_EVENT_ERROR, TDI_EVENT_RECEIVE, TDI_EVENT_RECEIVE_EXPEDITED,
-            TDI_EVENT_SEND_POSSIBLE, TDI_SERVICE_EXPEDITED_DATA, TDI_SERVICE_INTERNAL_BUFFERING,
+            TDI_EVENT_DISCONNECT, TDI_EVENT_ERROR, TDI_EVENT_RECEIVE, TDI_EVENT_RECEIVE_DATAGRAM,
+            TDI_EVENT_RECEIVE_EXPEDITED, TDI_EVENT_SEND_POSSIBLE, TDI_SERVICE_CONNECTIONLESS_MODE,
+            TDI_SERVICE_EXPEDITED_DATA, TDI_SERVICE_INTERNAL_BUFFERING,
         },
         open::Attribute,
         request,
@@ -218,6 +220,13 @@ impl Address {
     fn register_handlers(&self, at: &Pageable) -> Result<(), Error> {
         let transport = self.transport();
         self.register(at, TDI_EVENT_ERROR, events::error as *const c_void)?;
+        if transport.offers(TDI_SERVICE_CONNECTIONLESS_MODE) {
+            self.register(
+                at,
+                TDI_EVENT_RECEIVE_DATAGRAM,
+                datagram::receive as *const c_void,
+            )?;
+        }
         if !transport.has_connections() {
             return Ok(());
         }
@@ -247,8 +256,7 @@ impl Address {
 
     fn register(&self, at: &Pageable, event: u32, handler: *const c_void) -> Result<(), Error> {
         let call = request::set_event_handler(event, handler, self.id.raw());
-        // SAFETY: The file object was referenced by the open.
-        let target = unsafe { self.file.target() };
+        let target = self.target();
         // SAFETY: The address is open, and the handler is of the event's type.
         let (status, _) = unsafe {
             synchronous::perform(at, &target, &call, core::ptr::null_mut(), Submit::Anywhere)
@@ -300,6 +308,21 @@ impl Address {
     /// The kernel handle, for `TDI_ASSOCIATE_ADDRESS`.
     pub(super) fn handle(&self) -> wdk_sys::HANDLE {
         self.file.handle()
+    }
+
+    /// Where requests go at this moment.
+    pub(super) fn target(&self) -> Target {
+        // SAFETY: The file object is referenced from the open until after the run-down.
+        unsafe { self.file.target() }
+    }
+
+    /// The public `pReceiveMdl`: the datagram that began last, or NULL.
+    pub(super) fn set_receive_mdl(&self, mdl: PMDL) {
+        // SAFETY: The structure is registered until after the run-down; the member is for the debugger only.
+        unsafe {
+            self.public
+                .write(|address| &raw mut (*address).pReceiveMdl, mdl)
+        };
     }
 
     /// The client's callbacks.

@@ -4,6 +4,7 @@
 
 pub(crate) mod address;
 pub(crate) mod circuit;
+mod datagram;
 pub(crate) mod events;
 mod layer;
 mod list;

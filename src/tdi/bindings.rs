@@ -5,6 +5,7 @@
     non_upper_case_globals,
     dead_code,
     unreachable_pub,
+    unused_imports,
     clippy::all,
     clippy::undocumented_unsafe_blocks,
     reason = "generated from the TDI headers"

@@ -7,7 +7,7 @@ use wdk_sys::HANDLE;
 
 use super::bindings::{
     TDI_ASSOCIATE_ADDRESS, TDI_CONNECT, TDI_CONNECTION_INFORMATION, TDI_DISCONNECT,
-    TDI_QUERY_INFORMATION, TDI_RECEIVE, TDI_SEND, TDI_SET_EVENT_HANDLER,
+    TDI_QUERY_INFORMATION, TDI_RECEIVE, TDI_RECEIVE_DATAGRAM, TDI_SEND, TDI_SET_EVENT_HANDLER,
 };
 use crate::nt::irp::Call;
 
@@ -68,6 +68,11 @@ pub(crate) const fn send(bytes: u32, flags: u32) -> Call {
 /// `TDI_RECEIVE`.
 pub(crate) const fn receive(bytes: u32, flags: u32) -> Call {
     call(TDI_RECEIVE, [pair(bytes, flags), 0, 0, 0])
+}
+
+/// `TDI_RECEIVE_DATAGRAM`, from anybody.
+pub(crate) const fn receive_datagram(bytes: u32, flags: u32) -> Call {
+    call(TDI_RECEIVE_DATAGRAM, [bytes as usize, 0, 0, flags as usize])
 }
 
 /// `TDI_SET_EVENT_HANDLER`.

@@ -1,0 +1,175 @@
+//! Received datagrams: offered to the address's callback, the rest fetched into the client's memory
+//! (specification, section 6). A datagram that nobody takes is lost, as datagrams are.
+
+use core::ptr::NonNull;
+
+use wdk_sys::{
+    NTSTATUS, PDEVICE_OBJECT, PIRP, PMDL, PVOID, STATUS_DATA_NOT_ACCEPTED,
+    STATUS_INSUFFICIENT_RESOURCES, STATUS_MORE_PROCESSING_REQUIRED, STATUS_SUCCESS,
+};
+
+use super::{
+    address::Address,
+    registry::{Ref, ids},
+};
+use crate::{
+    nt::{
+        irp::{self, Irp},
+        pool::{PoolBox, Pooled, Tag},
+        report,
+    },
+    tdi::{IN_FLIGHT, bindings::TDI_RECEIVE_NORMAL, request},
+};
+
+/// A receive of the rest of a datagram, while the transport has it.
+struct Rest {
+    irp: Irp,
+    /// The address, with a reference of the request's own.
+    address: Ref<Address>,
+    chain: PMDL,
+}
+
+impl Pooled for Rest {
+    const TAG: Tag = Tag::new(*b"RxDg");
+}
+
+/// `TDI_EVENT_RECEIVE_DATAGRAM`.
+pub(super) unsafe extern "C" fn receive(
+    token: PVOID,
+    source_length: i32,
+    source: PVOID,
+    options_length: i32,
+    options: PVOID,
+    flags: u32,
+    indicated: u32,
+    available: u32,
+    taken: *mut u32,
+    tsdu: PVOID,
+    packet: *mut PIRP,
+) -> NTSTATUS {
+    let mut consumed = 0_u32;
+    let mut chain: PMDL = core::ptr::null_mut();
+    let mut size = 0_u32;
+    let mut status = STATUS_DATA_NOT_ACCEPTED;
+    let mut request: PIRP = core::ptr::null_mut();
+    if let Some(address) = ids::find::<Address>(token.addr()) {
+        let (callbacks, client) = address.callbacks();
+        if let Some(offer) = callbacks.ReceiveDatagram {
+            // SAFETY: The client's callback, as its table declares it; no lock is held, the transport's buffers are
+            // valid during this call, and the results outlive it.
+            status = unsafe {
+                offer(
+                    client,
+                    source_length,
+                    source,
+                    options_length,
+                    options,
+                    flags,
+                    indicated,
+                    available,
+                    &raw mut consumed,
+                    tsdu,
+                    &raw mut chain,
+                    &raw mut size,
+                )
+            };
+            if consumed > indicated {
+                report::misuse(
+                    c"RxCeReceiveDatagramEventHandler",
+                    c"took more bytes than were indicated",
+                );
+                consumed = indicated;
+            }
+        }
+        if status == STATUS_MORE_PROCESSING_REQUIRED {
+            match fetch(&address, chain, size) {
+                Some(irp) => request = irp,
+                None => status = STATUS_SUCCESS,
+            }
+        }
+    }
+    if !wdk::nt_success(status) && status != STATUS_MORE_PROCESSING_REQUIRED {
+        consumed = 0;
+        status = STATUS_DATA_NOT_ACCEPTED;
+    }
+    if !taken.is_null() {
+        // SAFETY: The transport's result is valid during this call.
+        unsafe { taken.write(consumed) };
+    }
+    if !packet.is_null() {
+        // SAFETY: As above.
+        unsafe { packet.write(request) };
+    }
+    status
+}
+
+/// Makes the packet for the rest of a datagram, or tells the client that there is none.
+fn fetch(address: &Ref<Address>, chain: PMDL, size: u32) -> Option<PIRP> {
+    if chain.is_null() || size == 0 {
+        report::misuse(
+            c"RxCeReceiveDatagramEventHandler",
+            c"wants bytes without memory for them",
+        );
+        return None;
+    }
+    let target = address.target();
+    let rest = address.again().and_then(|reference| {
+        let irp = Irp::new(target.device.stack_size()).ok()?;
+        PoolBox::new(Rest {
+            irp,
+            address: reference,
+            chain,
+        })
+        .ok()
+    });
+    let Some(rest) = rest else {
+        data_ready(address, chain, 0, STATUS_INSUFFICIENT_RESOURCES);
+        return None;
+    };
+    let call = request::receive_datagram(size, TDI_RECEIVE_NORMAL);
+    // SAFETY: The packet is new and fits the target; the request lives until its completion routine has run, and the
+    // client's memory until DataReady.
+    unsafe {
+        rest.irp.prepare(
+            &target,
+            &call,
+            chain,
+            completed,
+            rest.as_ptr().as_ptr().cast(),
+        )
+    };
+    let _held = IN_FLIGHT.acquire();
+    address.set_receive_mdl(chain);
+    // SAFETY: The packet was prepared, and goes to the transport next.
+    unsafe { rest.irp.advance() };
+    let packet = rest.irp.as_ptr();
+    let _ = rest.into_raw();
+    Some(packet)
+}
+
+unsafe extern "C" fn completed(_device: PDEVICE_OBJECT, irp: PIRP, context: PVOID) -> NTSTATUS {
+    if let Some(rest) = NonNull::new(context.cast::<Rest>()) {
+        // SAFETY: The request was given up to this routine.
+        let rest = unsafe { PoolBox::from_raw(rest) };
+        // SAFETY: This is the packet's completion routine.
+        let (status, bytes) = unsafe { irp::take_result(irp) };
+        rest.address.set_receive_mdl(core::ptr::null_mut());
+        data_ready(
+            &rest.address,
+            rest.chain,
+            u32::try_from(bytes).unwrap_or(u32::MAX),
+            status,
+        );
+    }
+    // SAFETY: The reference was taken when the packet was handed over.
+    unsafe { IN_FLIGHT.release() };
+    STATUS_MORE_PROCESSING_REQUIRED
+}
+
+fn data_ready(address: &Address, chain: PMDL, bytes: u32, status: NTSTATUS) {
+    let (callbacks, client) = address.callbacks();
+    if let Some(ready) = callbacks.DataReady {
+        // SAFETY: The client's callback, as its table declares it; no lock is held.
+        unsafe { ready(client, chain, bytes, status) };
+    }
+}
