@@ -74,6 +74,23 @@ typedef TDI_PROVIDER_INFO RXCE_TRANSPORT_PROVIDER_INFO, *PRXCE_TRANSPORT_PROVIDE
 typedef TDI_CONNECTION_INFORMATION RXCE_CONNECTION_INFORMATION, *PRXCE_CONNECTION_INFORMATION;
 typedef TDI_CONNECTION_INFO RXCE_CONNECTION_INFO, *PRXCE_CONNECTION_INFO;
 
+/* What RxCeQueryTransportInformation tells. */
+typedef struct _RXCE_TRANSPORT_INFORMATION {
+    RXCE_TRANSPORT_PROVIDER_INFO ProviderInfo;
+    ULONG ConnectionCount;
+    ULONG QualityOfService;
+} RXCE_TRANSPORT_INFORMATION, *PRXCE_TRANSPORT_INFORMATION;
+
+/* What RxCeQueryInformation is asked for. */
+typedef enum _RXCE_CONNECTION_INFORMATION_CLASS {
+    RxCeTransportProviderInformation = 1,
+    RxCeConnectionInformation = 2,
+    RxCeConnectionEndpointInformation = 3,
+    RxCeRemoteAddressInformation = 4
+} RXCE_CONNECTION_INFORMATION_CLASS;
+
+struct _ADAPTER_STATUS;
+
 /* One bound TDI provider. */
 typedef struct _RXCE_TRANSPORT {
     RXCE_SIGNATURE_MEMBERS;
@@ -258,6 +275,41 @@ _IRQL_requires_max_(APC_LEVEL) _Must_inspect_result_
 extern NTSTATUS NTAPI RxCeSend(
     _In_ PRXCE_VC pVc, _In_ ULONG SendOptions, _In_opt_ PMDL pMdl, _In_ ULONG SendLength,
     _In_opt_ PVOID pCompletionContext);
+
+/*
+ * Sends a datagram; always asynchronous: once STATUS_SUCCESS was returned, the address's RxCeSendCompleteEventHandler
+ * is called exactly once, possibly before. The connection information is copied.
+ */
+_IRQL_requires_max_(APC_LEVEL) _Must_inspect_result_
+extern NTSTATUS NTAPI RxCeSendDatagram(
+    _In_ PRXCE_ADDRESS hAddress, _In_ PRXCE_CONNECTION_INFORMATION pConnectionInformation, _In_ ULONG SendOptions,
+    _In_opt_ PMDL pMdl, _In_ ULONG SendLength, _In_opt_ PVOID pCompletionContext);
+
+/* Asks about a circuit. Pointers in class 2 lead into the engine's copy, good until RxCeTearDownConnection. */
+_IRQL_requires_max_(APC_LEVEL) _Must_inspect_result_
+extern NTSTATUS NTAPI RxCeQueryInformation(
+    _In_ PRXCE_VC pVc, _In_ RXCE_CONNECTION_INFORMATION_CLASS InformationClass, _Out_ PVOID pInformation,
+    _In_ ULONG Length);
+
+/* Asks a provider about its adapter: the fixed 60 bytes of ADAPTER_STATUS (nb30.h). */
+_IRQL_requires_max_(APC_LEVEL) _Must_inspect_result_
+extern NTSTATUS RxCeQueryAdapterStatus(_In_ PRXCE_TRANSPORT pTransport, _Out_ struct _ADAPTER_STATUS *pAdapterStatus);
+
+/* Tells what is known of a transport. */
+_IRQL_requires_max_(APC_LEVEL) _Must_inspect_result_
+extern NTSTATUS RxCeQueryTransportInformation(
+    _In_ PRXCE_TRANSPORT pTransport, _Out_ PRXCE_TRANSPORT_INFORMATION pTransportInformation);
+
+/* Documented to answer STATUS_NOT_IMPLEMENTED. */
+extern NTSTATUS NTAPI RxCeCancelConnectRequest(
+    _In_ PRXCE_ADDRESS pLocalAddress, _In_ PUNICODE_STRING pServerName,
+    _In_ PRXCE_CONNECTION_INFORMATION pConnectionInformation);
+
+/* Allocates a packet that carries an MDL, and lists it so that a debugger can find it. NULL without memory. */
+extern PIRP RxCeAllocateIrpWithMDL(_In_ CCHAR StackSize, _In_ BOOLEAN ChargeQuota, _In_opt_ PMDL Buffer);
+
+/* Frees such a packet, also from its completion routine; the MDL stays the caller's. */
+extern VOID RxCeFreeIrp(_In_opt_ PIRP pIrp);
 
 #ifdef __cplusplus
 }

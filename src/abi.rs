@@ -70,7 +70,18 @@ pub(crate) struct Vc {
     pub(crate) pCleanUpEvent: *mut KEVENT,
 }
 
+/// `RXCE_TRANSPORT_INFORMATION`.
+#[repr(C)]
+pub(crate) struct TransportInformation {
+    pub(crate) Provider: TDI_PROVIDER_INFO,
+    pub(crate) ConnectionCount: u32,
+    pub(crate) QualityOfService: u32,
+}
+
 const _: () = {
+    assert!(size_of::<TransportInformation>() == 0x30);
+    assert!(offset_of!(TransportInformation, ConnectionCount) == 0x28);
+    assert!(offset_of!(TransportInformation, QualityOfService) == 0x2C);
     assert!(size_of::<Transport>() == 0x48);
     assert!(offset_of!(Transport, Name) == 0x08);
     assert!(offset_of!(Transport, pDeviceObject) == 0x18);

@@ -18,6 +18,12 @@ use crate::{
     tdi::IN_FLIGHT,
 };
 
+/// An absolute address, so that the image has a relocation table: without one, Windows loads it at its preferred address
+/// or not at all, and release code alone needs none.
+#[used]
+static ANCHOR: unsafe extern "system" fn(PDRIVER_OBJECT, PCUNICODE_STRING) -> NTSTATUS =
+    driver_entry;
+
 /// How many of the two ways in are in use.
 static ENTRIES: AtomicU32 = AtomicU32::new(0);
 

@@ -8,21 +8,24 @@ use core::{ffi::CStr, slice};
 
 use rxce_engine::{Error, send::SYNCHRONOUS, transport_address};
 use wdk_sys::{
-    NTSTATUS, PMDL, PVOID, STATUS_CONNECTION_ABORTED, STATUS_CONNECTION_DISCONNECTED,
-    STATUS_INSUFFICIENT_RESOURCES, STATUS_INVALID_PARAMETER, STATUS_SUCCESS, UNICODE_STRING,
+    BOOLEAN, NTSTATUS, PIRP, PMDL, PVOID, STATUS_CONNECTION_ABORTED,
+    STATUS_CONNECTION_DISCONNECTED, STATUS_INSUFFICIENT_RESOURCES, STATUS_INVALID_PARAMETER,
+    STATUS_NOT_IMPLEMENTED, STATUS_SUCCESS, UNICODE_STRING,
 };
 
 use crate::{
     abi::{self, Client},
     connection::{
-        address, circuit,
-        peer::{self, Remote},
+        address, circuit, datagram,
+        information::Remote,
+        peer,
+        query::{self, Buffer},
         send::{self, Delivery},
         transport,
     },
     nt::{
         irql::{self, Pageable},
-        report,
+        report, tracked_irp,
     },
     tdi::bindings::TDI_CONNECTION_INFORMATION,
 };
@@ -212,6 +215,130 @@ pub(crate) unsafe extern "system" fn RxCeSend(
     } else {
         failure
     }
+}
+
+/// Sends a datagram; the result comes with the address's Send Complete.
+///
+/// # Safety
+///
+/// The pointers are NULL or valid as `rxce.h` says; the chain is the client's again at the end of the send.
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "system" fn RxCeSendDatagram(
+    address: *mut abi::Address,
+    information: *const TDI_CONNECTION_INFORMATION,
+    options: u32,
+    mdl: PMDL,
+    length: u32,
+    context: PVOID,
+) -> NTSTATUS {
+    quick(c"RxCeSendDatagram", |_| {
+        // SAFETY: Forwarded.
+        let remote = unsafe { remote(information) }?;
+        // SAFETY: Forwarded.
+        unsafe { datagram::send(Client::new(address)?, remote, options, mdl, length, context) }
+    })
+}
+
+/// Asks about a circuit.
+///
+/// # Safety
+///
+/// `buffer` is NULL or valid for writes of `length` bytes.
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "system" fn RxCeQueryInformation(
+    vc: *mut abi::Vc,
+    class: u32,
+    buffer: *mut u8,
+    length: u32,
+) -> NTSTATUS {
+    quick(c"RxCeQueryInformation", |at| {
+        // SAFETY: Forwarded.
+        unsafe { query::information(at, Client::new(vc)?, class, Buffer::new(buffer, length)) }
+    })
+}
+
+/// Asks a provider about its adapter.
+///
+/// # Safety
+///
+/// `status` is NULL or valid for writes of an `ADAPTER_STATUS`.
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "system" fn RxCeQueryAdapterStatus(
+    transport: *mut abi::Transport,
+    status: *mut u8,
+) -> NTSTATUS {
+    waiting(c"RxCeQueryAdapterStatus", |at| {
+        // SAFETY: Forwarded.
+        unsafe { query::adapter_status(at, Client::new(transport)?, status) }
+    })
+}
+
+/// Tells what is known of a transport.
+///
+/// # Safety
+///
+/// `information` is NULL or valid for writes.
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "system" fn RxCeQueryTransportInformation(
+    transport: *mut abi::Transport,
+    information: *mut abi::TransportInformation,
+) -> NTSTATUS {
+    quick(c"RxCeQueryTransportInformation", |_| {
+        // SAFETY: Forwarded.
+        unsafe { query::transport_information(Client::new(transport)?, information) }
+    })
+}
+
+/// Documented to be not implemented, whatever it is given.
+///
+/// # Safety
+///
+/// None: nothing is read.
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "system" fn RxCeCancelConnectRequest(
+    _local: *mut abi::Address,
+    _server: *const UNICODE_STRING,
+    _information: *const TDI_CONNECTION_INFORMATION,
+) -> NTSTATUS {
+    STATUS_NOT_IMPLEMENTED
+}
+
+/// Allocates a packet with an MDL and lists it for the debugger; NULL without memory.
+///
+/// # Safety
+///
+/// `mdl` is NULL or stays valid as long as the packet has it.
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "system" fn RxCeAllocateIrpWithMDL(
+    stack_size: i8,
+    charge_quota: BOOLEAN,
+    mdl: PMDL,
+) -> PIRP {
+    let mut irp = core::ptr::null_mut();
+    let _ = quick(c"RxCeAllocateIrpWithMDL", |_| {
+        irp = tracked_irp::allocate(stack_size, charge_quota, mdl);
+        Ok(())
+    });
+    irp
+}
+
+/// Frees such a packet; its MDL stays the client's.
+///
+/// # Safety
+///
+/// `irp` is NULL or a packet that is not in flight.
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "system" fn RxCeFreeIrp(irp: PIRP) {
+    let _ = quick(c"RxCeFreeIrp", |_| {
+        // SAFETY: Forwarded.
+        if !unsafe { tracked_irp::free(irp) } {
+            report::misuse(
+                c"RxCeFreeIrp",
+                c"a packet that RxCeAllocateIrpWithMDL did not allocate",
+            );
+        }
+        Ok(())
+    });
 }
 
 /// Runs a routine that may wait.

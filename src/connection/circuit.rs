@@ -556,25 +556,9 @@ impl engine::Circuit for Circuit {
     }
 
     fn new_disconnect(&self) -> Option<Handle> {
-        let target = self.target();
-        let stack_size = target.device.stack_size();
-        let request = Request::new(
-            NonNull::from(self),
-            Purpose::Disconnect,
-            stack_size,
-            Home::Pool,
-        )
-        .ok()?;
-        let reference = self.reference()?;
-        // SAFETY: The request is new, and given up to its parts here.
-        Some(unsafe {
-            Handle::arm(
-                request.into_raw(),
-                reference,
-                target,
-                Parts::CompletionAndSubmitter,
-            )
-        })
+        Request::submittable(self, Purpose::Disconnect)
+            .ok()
+            .flatten()
     }
 
     fn discard(&self, request: Handle) {

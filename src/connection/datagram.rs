@@ -1,24 +1,33 @@
-//! Received datagrams: offered to the address's callback, the rest fetched into the client's memory
-//! (specification, section 6). A datagram that nobody takes is lost, as datagrams are.
+//! Datagrams. Received ones are offered to the address's callback, the rest is fetched into the client's memory
+//! (specification, section 6); a datagram that nobody takes is lost, as datagrams are. Sent ones are always asynchronous
+//! (5.15).
 
 use core::ptr::NonNull;
 
+use rxce_engine::{Error, send as rules};
 use wdk_sys::{
     NTSTATUS, PDEVICE_OBJECT, PIRP, PMDL, PVOID, STATUS_DATA_NOT_ACCEPTED,
     STATUS_INSUFFICIENT_RESOURCES, STATUS_MORE_PROCESSING_REQUIRED, STATUS_SUCCESS,
 };
 
 use super::{
-    address::Address,
+    address::{self, Address},
+    information::{Information, Remote},
     registry::{Ref, ids},
 };
 use crate::{
+    abi::{self, Client},
     nt::{
         irp::{self, Irp},
+        mdl,
         pool::{PoolBox, Pooled, Tag},
         report,
     },
-    tdi::{IN_FLIGHT, bindings::TDI_RECEIVE_NORMAL, request},
+    tdi::{
+        IN_FLIGHT,
+        bindings::{TDI_RECEIVE_NORMAL, TDI_SERVICE_CONNECTIONLESS_MODE},
+        request,
+    },
 };
 
 /// A receive of the rest of a datagram, while the transport has it.
@@ -172,4 +181,89 @@ fn data_ready(address: &Address, chain: PMDL, bytes: u32, status: NTSTATUS) {
         // SAFETY: The client's callback, as its table declares it; no lock is held.
         unsafe { ready(client, chain, bytes, status) };
     }
+}
+
+/// A datagram on its way.
+struct Outgoing {
+    irp: Irp,
+    /// The address, with a reference of the request's own.
+    address: Ref<Address>,
+    /// Where it goes; the client's need not stay valid.
+    destination: Information,
+    context: PVOID,
+}
+
+impl Pooled for Outgoing {
+    const TAG: Tag = Tag::new(*b"RxDs");
+}
+
+/// `RxCeSendDatagram`: the result comes with the address's Send Complete, exactly once.
+///
+/// # Errors
+///
+/// [`Error::InvalidParameter`] or [`Error::InsufficientResources`]; there is no callback then.
+///
+/// # Safety
+///
+/// `chain` is NULL or a valid chain whose memory stays locked until the send is over.
+///
+/// # IRQL
+///
+/// `<= DISPATCH_LEVEL`
+pub(crate) unsafe fn send(
+    public: Client<abi::Address>,
+    remote: Remote<'_>,
+    options: u32,
+    chain: PMDL,
+    length: u32,
+    context: PVOID,
+) -> Result<(), Error> {
+    let address = address::find(public)?;
+    let transport = address.transport();
+    let too_long = transport
+        .longest_datagram()
+        .is_some_and(|longest| length > longest);
+    if !transport.offers(TDI_SERVICE_CONNECTIONLESS_MODE) || too_long {
+        return Err(Error::InvalidParameter);
+    }
+    // SAFETY: Forwarded; the iterator yields valid elements.
+    let lengths =
+        unsafe { mdl::elements(chain) }.map(|element| unsafe { mdl::byte_count(element) });
+    rules::check_length(options, length, lengths, transport.zero_length())?;
+    let target = address.target();
+    let outgoing = PoolBox::new(Outgoing {
+        irp: Irp::new(target.device.stack_size())?,
+        // A run-down that has begun means a tear-down.
+        address: address.again().ok_or(Error::InvalidParameter)?,
+        destination: Information::new(remote)?,
+        context,
+    })?;
+    let call = request::send_datagram(length, outgoing.destination.as_ptr());
+    let packet = outgoing.irp.as_ptr();
+    let request: PVOID = outgoing.as_ptr().as_ptr().cast();
+    // SAFETY: The packet is new and fits the target; the request lives until its completion routine has run, and the
+    // client keeps the chain until Send Complete.
+    unsafe { outgoing.irp.prepare(&target, &call, chain, sent, request) };
+    let _ = outgoing.into_raw();
+    let _held = IN_FLIGHT.acquire();
+    // SAFETY: The packet was prepared for this device, and belongs to the completion routine from now on.
+    unsafe { Irp::call(packet, target.device) };
+    Ok(())
+}
+
+unsafe extern "C" fn sent(_device: PDEVICE_OBJECT, irp: PIRP, context: PVOID) -> NTSTATUS {
+    if let Some(outgoing) = NonNull::new(context.cast::<Outgoing>()) {
+        // SAFETY: The request was given up to this routine.
+        let outgoing = unsafe { PoolBox::from_raw(outgoing) };
+        // SAFETY: This is the packet's completion routine.
+        let (status, _) = unsafe { irp::take_result(irp) };
+        let (callbacks, client) = outgoing.address.callbacks();
+        if let Some(complete) = callbacks.SendComplete {
+            // SAFETY: The client's callback, as its table declares it; no lock is held.
+            unsafe { complete(client, outgoing.context, status) };
+        }
+    }
+    // SAFETY: The reference was taken when the packet was sent.
+    unsafe { IN_FLIGHT.release() };
+    STATUS_MORE_PROCESSING_REQUIRED
 }

@@ -4,12 +4,14 @@
 
 pub(crate) mod address;
 pub(crate) mod circuit;
-mod datagram;
+pub(crate) mod datagram;
 pub(crate) mod events;
+pub(crate) mod information;
 mod layer;
 mod list;
 pub(crate) mod peer;
 mod pins;
+pub(crate) mod query;
 mod receive;
 pub(crate) mod registry;
 mod request;

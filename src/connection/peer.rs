@@ -1,7 +1,10 @@
 //! Connections: a remote peer and the client's callbacks, shared by the circuits to that peer
 //! (specification 5.7, 5.9).
 
-use core::ptr::{self, NonNull};
+use core::{
+    ptr::{self, NonNull},
+    slice,
+};
 
 use rxce_engine::Error;
 use wdk_sys::PVOID;
@@ -9,6 +12,7 @@ use wdk_sys::PVOID;
 use super::{
     address::{self, Address},
     circuit,
+    information::{Information, Remote},
     layer::{self, Layer},
     pins::{Child, Pins},
     registry::{Block, Header, Kind, Ref, pointers},
@@ -18,7 +22,7 @@ use crate::{
     abi::{self, Client},
     nt::{
         irql::Pageable,
-        pool::{Bytes, PoolBox, Pooled, Tag},
+        pool::{PoolBox, Pooled, Tag},
         spin_lock::SpinLock,
     },
     tdi::bindings::TDI_CONNECTION_INFORMATION,
@@ -66,17 +70,6 @@ impl Layer for Connection {
         unsafe { self.public.clear() };
         self.address().unpin(Child::Connection);
     }
-}
-
-/// What the client knows of the peer, in pieces that were checked.
-#[derive(Clone, Copy)]
-pub(crate) struct Remote<'a> {
-    /// `RemoteAddress`, never empty.
-    pub(crate) address: &'a [u8],
-    /// `UserData`.
-    pub(crate) user_data: &'a [u8],
-    /// `Options`.
-    pub(crate) options: &'a [u8],
 }
 
 /// `RxCeBuildConnection`: a connection with its first circuit.
@@ -247,6 +240,17 @@ impl Connection {
         self.information.as_ptr()
     }
 
+    /// The structure of that copy as bytes; its pointers lead into the copy, and are good as long as the connection.
+    pub(super) const fn information_bytes(&self) -> &[u8] {
+        // SAFETY: The copy begins with the structure, which was written whole.
+        unsafe {
+            slice::from_raw_parts(
+                self.information.as_ptr().cast(),
+                size_of::<TDI_CONNECTION_INFORMATION>(),
+            )
+        }
+    }
+
     /// Counts a circuit in, here and at the parents.
     ///
     /// # Errors
@@ -285,64 +289,5 @@ impl Connection {
                 circuits,
             )
         };
-    }
-}
-
-/// Copies of connection informations.
-const INFORMATION_TAG: Tag = Tag::new(*b"RxCi");
-
-/// Alignment of each piece of a copy.
-const ALIGNMENT: usize = 8;
-
-/// A deep copy of a connection information in one allocation: the structure, then what it points to.
-struct Information(Bytes);
-
-impl Information {
-    fn new(remote: Remote<'_>) -> Result<Self, Error> {
-        let mut end = size_of::<TDI_CONNECTION_INFORMATION>();
-        let mut place = |piece: &[u8]| {
-            let start = end.checked_next_multiple_of(ALIGNMENT)?;
-            end = start.checked_add(piece.len())?;
-            Some(start)
-        };
-        let places = (
-            place(remote.user_data),
-            place(remote.options),
-            place(remote.address),
-        );
-        let (Some(user_data), Some(options), Some(address)) = places else {
-            return Err(Error::InvalidParameter);
-        };
-        let mut bytes = Bytes::new(end, INFORMATION_TAG)?;
-        let base = bytes.as_ptr();
-        let mut copy = |start: usize, piece: &[u8]| -> Result<(i32, *mut u8), Error> {
-            if piece.is_empty() {
-                return Ok((0, ptr::null_mut()));
-            }
-            let slot = bytes
-                .get_mut(start..)
-                .and_then(|rest| rest.get_mut(..piece.len()));
-            slot.ok_or(Error::InvalidParameter)?.copy_from_slice(piece);
-            let length = i32::try_from(piece.len()).map_err(|_| Error::InvalidParameter)?;
-            Ok((length, base.wrapping_add(start)))
-        };
-        let (user_data_length, user_data) = copy(user_data, remote.user_data)?;
-        let (options_length, options) = copy(options, remote.options)?;
-        let (address_length, address) = copy(address, remote.address)?;
-        let structure = TDI_CONNECTION_INFORMATION {
-            UserDataLength: user_data_length,
-            UserData: user_data.cast(),
-            OptionsLength: options_length,
-            Options: options.cast(),
-            RemoteAddressLength: address_length,
-            RemoteAddress: address.cast(),
-        };
-        // SAFETY: The allocation begins with room for the structure and is aligned to 16 bytes.
-        unsafe { base.cast::<TDI_CONNECTION_INFORMATION>().write(structure) };
-        Ok(Self(bytes))
-    }
-
-    const fn as_ptr(&self) -> *mut TDI_CONNECTION_INFORMATION {
-        self.0.as_ptr().cast()
     }
 }

@@ -12,7 +12,7 @@ use core::{
 
 use rxce_engine::{
     Error,
-    circuit::RELEASE_TIMEOUT_100NS,
+    circuit::{self as engine, RELEASE_TIMEOUT_100NS},
     ledger::{InFlight, Kind},
 };
 use wdk_sys::{NTSTATUS, PDEVICE_OBJECT, PIRP, PMDL, PVOID, STATUS_MORE_PROCESSING_REQUIRED};
@@ -22,11 +22,11 @@ use super::{
     list::{Linked, Links, List},
     receive::{self, Transfer},
     registry::Ref,
-    send::{self, Send},
+    send,
 };
 use crate::{
     nt::{
-        event,
+        event::{self, Event},
         irp::{self, Call, Irp, Target},
         pool::{PoolBox, Pooled, Tag},
     },
@@ -39,8 +39,10 @@ pub(super) enum Purpose {
     Connect,
     /// A disconnect of either kind.
     Disconnect,
-    /// A client's send.
-    Send(Send),
+    /// A client's send, with the context of its Send Complete callback.
+    Send(PVOID),
+    /// A send or a query whose end somebody waits for.
+    Waited(Event),
     /// A receive into the client's memory or into ours.
     Receive(Transfer),
 }
@@ -156,6 +158,44 @@ impl Request {
         })
     }
 
+    /// A new request for the circuit's endpoint as it is now, to be submitted. `None` once the circuit's run-down has begun.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InsufficientResources`].
+    ///
+    /// # IRQL
+    ///
+    /// `<= DISPATCH_LEVEL`
+    pub(super) fn submittable(
+        circuit: &Circuit,
+        purpose: Purpose,
+    ) -> Result<Option<Handle>, Error> {
+        let target = circuit.target();
+        let request = Self::new(
+            NonNull::from(circuit),
+            purpose,
+            target.device.stack_size(),
+            Home::Pool,
+        )?;
+        if let Purpose::Waited(event) = &request.purpose {
+            // SAFETY: The request is in its place for good, and nobody else has it.
+            unsafe { event.init_manual_reset() };
+        }
+        let Some(reference) = circuit.reference() else {
+            return Ok(None);
+        };
+        // SAFETY: The request is new, and given up to its parts here.
+        Ok(Some(unsafe {
+            Handle::arm(
+                request.into_raw(),
+                reference,
+                target,
+                Parts::CompletionAndSubmitter,
+            )
+        }))
+    }
+
     /// Whether nobody has a part of it.
     pub(super) fn is_idle(&self) -> bool {
         self.parts.load(Ordering::Acquire) == 0
@@ -180,7 +220,7 @@ impl Request {
     pub(super) const fn transfer(&self) -> Option<&Transfer> {
         match &self.purpose {
             Purpose::Receive(transfer) => Some(transfer),
-            Purpose::Connect | Purpose::Disconnect | Purpose::Send(_) => None,
+            Purpose::Connect | Purpose::Disconnect | Purpose::Send(_) | Purpose::Waited(_) => None,
         }
     }
 
@@ -189,7 +229,7 @@ impl Request {
         match self.purpose {
             Purpose::Receive(_) => Kind::Receive,
             Purpose::Connect => Kind::Connect,
-            Purpose::Disconnect | Purpose::Send(_) => Kind::Other,
+            Purpose::Disconnect | Purpose::Send(_) | Purpose::Waited(_) => Kind::Other,
         }
     }
 
@@ -358,6 +398,23 @@ fn hold_driver() {
     let _held = IN_FLIGHT.acquire();
 }
 
+/// The end of a request that somebody waits for: the waiter reads the result and drops his part.
+///
+/// # Safety
+///
+/// Called by the completion routine, whose part of the request goes.
+unsafe fn complete_waited(request: Handle, event: &Event) {
+    let circuit = request.get().circuit();
+    // SAFETY: The request's reference keeps the circuit until its last part is dropped.
+    let circuit = unsafe { circuit.as_ref() };
+    engine::change(circuit, |ledger| {
+        ledger.remove(&request, request.get().kind())
+    });
+    event.set();
+    // SAFETY: Forwarded.
+    unsafe { request.drop_part() };
+}
+
 /// The completion routine of every request.
 unsafe extern "C" fn completed(_device: PDEVICE_OBJECT, irp: PIRP, context: PVOID) -> NTSTATUS {
     if let Some(request) = NonNull::new(context.cast::<Request>()) {
@@ -367,7 +424,8 @@ unsafe extern "C" fn completed(_device: PDEVICE_OBJECT, irp: PIRP, context: PVOI
         // SAFETY: The completion's part of the request goes with each of these calls.
         match request.get().purpose() {
             Purpose::Connect | Purpose::Disconnect => unsafe { circuit::complete(request) },
-            Purpose::Send(_) => unsafe { send::complete(request) },
+            Purpose::Send(context) => unsafe { send::complete(request, *context) },
+            Purpose::Waited(event) => unsafe { complete_waited(request, event) },
             Purpose::Receive(_) => unsafe { receive::complete(request) },
         }
     }

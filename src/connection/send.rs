@@ -13,21 +13,13 @@ use wdk_sys::{NTSTATUS, PMDL, PVOID, STATUS_SUCCESS};
 use super::{
     circuit::{self, Circuit},
     registry::Ref,
-    request::{Handle, Home, Parts, Purpose, Request},
+    request::{Handle, Purpose, Request},
 };
 use crate::{
     abi::{self, Client},
     nt::{event::Event, irql::Pageable, mdl},
     tdi::request as call,
 };
-
-/// What the end of a send means for its client.
-pub(super) enum Send {
-    /// The Send Complete callback, with the client's context.
-    Callback(PVOID),
-    /// Somebody waits for this event.
-    Waiter(Event),
-}
 
 /// How the client wants to learn of the end.
 #[derive(Clone, Copy)]
@@ -96,41 +88,21 @@ pub(crate) unsafe fn send(
 }
 
 fn new_request(circuit: &Ref<Circuit>, delivery: &Delivery<'_>) -> Result<Handle, Error> {
-    let purpose = Purpose::Send(match delivery {
-        Delivery::Callback(context) => Send::Callback(*context),
-        Delivery::Wait(_) => Send::Waiter(Event::uninit()),
-    });
-    let target = circuit.target();
-    let request = Request::new(
-        circuit.as_ptr(),
-        purpose,
-        target.device.stack_size(),
-        Home::Pool,
-    )?;
-    if let Purpose::Send(Send::Waiter(event)) = request.purpose() {
-        // SAFETY: The request is in its place for good, and nobody else has it.
-        unsafe { event.init_manual_reset() };
-    }
+    let purpose = match delivery {
+        Delivery::Callback(context) => Purpose::Send(*context),
+        Delivery::Wait(_) => Purpose::Waited(Event::uninit()),
+    };
     // A run-down that has begun means a tear-down.
-    let reference = circuit.again().ok_or(Error::Disconnected)?;
-    // SAFETY: The request is new, and given up to its parts here.
-    Ok(unsafe {
-        Handle::arm(
-            request.into_raw(),
-            reference,
-            target,
-            Parts::CompletionAndSubmitter,
-        )
-    })
+    Request::submittable(circuit, purpose)?.ok_or(Error::Disconnected)
 }
 
 fn finish_submission(circuit: &Circuit, request: Handle, delivery: Delivery<'_>) -> NTSTATUS {
     match (request.get().purpose(), delivery) {
-        (Purpose::Send(Send::Waiter(event)), Delivery::Wait(at)) => {
+        (Purpose::Waited(event), Delivery::Wait(at)) => {
             event.wait(at);
             request.get().outcome().0
         }
-        (Purpose::Send(Send::Callback(context)), _) => {
+        (Purpose::Send(context), _) => {
             let (callbacks, client) = circuit.connection().callbacks();
             if let Some(submitted) = callbacks.SendSubmitted {
                 // SAFETY: The client's callback, as its table declares it; no lock is held.
@@ -144,27 +116,21 @@ fn finish_submission(circuit: &Circuit, request: Handle, delivery: Delivery<'_>)
     }
 }
 
-/// The end of a send.
+/// The end of an asynchronous send.
 ///
 /// # Safety
 ///
 /// Called by the completion routine, whose part of the request goes.
-pub(super) unsafe fn complete(request: Handle) {
+pub(super) unsafe fn complete(request: Handle, context: PVOID) {
     let circuit: NonNull<Circuit> = request.get().circuit();
     // SAFETY: The request's reference keeps the circuit until its last part is dropped.
     let circuit = unsafe { circuit.as_ref() };
     engine::change(circuit, |ledger| ledger.remove(&request, Kind::Other));
-    match request.get().purpose() {
-        Purpose::Send(Send::Waiter(event)) => event.set(),
-        Purpose::Send(Send::Callback(context)) => {
-            let (status, _) = request.get().outcome();
-            let (callbacks, client) = circuit.connection().callbacks();
-            if let Some(complete) = callbacks.SendComplete {
-                // SAFETY: The client's callback, as its table declares it; no lock is held.
-                circuit.in_callback(|| unsafe { complete(client, circuit.vc(), *context, status) });
-            }
-        }
-        Purpose::Connect | Purpose::Disconnect | Purpose::Receive(_) => {}
+    let (status, _) = request.get().outcome();
+    let (callbacks, client) = circuit.connection().callbacks();
+    if let Some(complete) = callbacks.SendComplete {
+        // SAFETY: The client's callback, as its table declares it; no lock is held.
+        circuit.in_callback(|| unsafe { complete(client, circuit.vc(), context, status) });
     }
     // SAFETY: Forwarded.
     unsafe { request.drop_part() };

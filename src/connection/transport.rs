@@ -1,6 +1,6 @@
 //! Transports: one bound TDI provider each (specification 5.1, 5.2).
 
-use core::cell::UnsafeCell;
+use core::{cell::UnsafeCell, slice};
 
 use rxce_engine::{Error, life::Closing, send::ZeroLength};
 use wdk_sys::UNICODE_STRING;
@@ -16,6 +16,7 @@ use crate::{
         device,
         file::File,
         handle_thread::HANDLE_THREAD,
+        irp::Target,
         irql::Pageable,
         mdl::Mdl,
         memory,
@@ -43,6 +44,7 @@ pub(super) struct Transport {
     channel: File,
     /// Keeps the driver from being unloaded.
     keep: File,
+    quality_of_service: u32,
     pins: SpinLock<Pins>,
 }
 
@@ -95,8 +97,8 @@ pub(crate) fn build(
     quality_of_service: u32,
 ) -> Result<(), Error> {
     layer::require_free(public)?;
-    let transport = layer::reserve(public, Transport::new(public, name))?;
-    match transport.bind(at, quality_of_service) {
+    let transport = layer::reserve(public, Transport::new(public, name, quality_of_service))?;
+    match transport.bind(at) {
         Ok(()) => {
             pointers::set_usable(&transport);
             Ok(())
@@ -146,7 +148,11 @@ pub(super) fn find(public: Client<abi::Transport>) -> Result<Ref<Transport>, Err
 }
 
 impl Transport {
-    fn new(public: Client<abi::Transport>, name: &[u16]) -> Result<PoolBox<Self>, Error> {
+    fn new(
+        public: Client<abi::Transport>,
+        name: &[u16],
+        quality_of_service: u32,
+    ) -> Result<PoolBox<Self>, Error> {
         PoolBox::new(Self {
             header: Header::new(Kind::Transport, public.address()),
             info: UnsafeCell::new(TDI_PROVIDER_INFO::default()),
@@ -154,20 +160,20 @@ impl Transport {
             name: Name::new(name)?,
             channel: File::none(),
             keep: File::none(),
+            quality_of_service,
             pins: SpinLock::new(Pins::new()),
         })
     }
 
     /// Opens the control channel, asks the provider what it can do, and publishes the structure.
-    fn bind(&self, at: &Pageable, quality_of_service: u32) -> Result<(), Error> {
+    fn bind(&self, at: &Pageable) -> Result<(), Error> {
         let name = self.name.string();
         HANDLE_THREAD.at_passive(at, || {
             device::keep_loaded(&self.keep)?;
             open::control_channel(&self.channel, name.as_string())
         })?;
         self.query_provider(at)?;
-        // SAFETY: The file object was referenced by the open.
-        let target = unsafe { self.channel.target() };
+        let target = self.control_target();
         let value = abi::Transport {
             Signature: 0,
             Name: *name.as_string(),
@@ -177,7 +183,7 @@ impl Transport {
             pProviderInfo: self.info.get(),
             ConnectionCount: 0,
             VirtualCircuitCount: 0,
-            QualityOfService: quality_of_service,
+            QualityOfService: self.quality_of_service,
         };
         // SAFETY: The structure is reserved by this build.
         unsafe { self.public.publish(value) };
@@ -188,8 +194,7 @@ impl Transport {
         const LENGTH: usize = size_of::<TDI_PROVIDER_INFO>();
         // SAFETY: The block is nonpaged pool and outlives the request, which is waited for.
         let mdl = unsafe { Mdl::of_pool(self.info.get().cast(), LENGTH as u32) }?;
-        // SAFETY: The file object was referenced by the open.
-        let target = unsafe { self.channel.target() };
+        let target = self.control_target();
         let call = request::query_information(TDI_QUERY_PROVIDER_INFO);
         // SAFETY: The channel is open, and the MDL lives until the request is over.
         let (status, written) =
@@ -277,6 +282,37 @@ impl Transport {
         self.name.string()
     }
 
+    /// What the provider said of itself, as bytes.
+    pub(super) const fn provider_info(&self) -> &[u8] {
+        // SAFETY: The build has written it, and nobody writes it again; the structure has no padding that matters.
+        unsafe { slice::from_raw_parts(self.info.get().cast(), size_of::<TDI_PROVIDER_INFO>()) }
+    }
+
+    /// The public summary.
+    pub(super) fn information(&self) -> abi::TransportInformation {
+        // SAFETY: The build has written it, and nobody writes it again; it is plain data.
+        let provider = unsafe { self.info.get().read() };
+        let connections = self.pins.with(|pins| pins.connections());
+        abi::TransportInformation {
+            Provider: provider,
+            ConnectionCount: connections.cast_unsigned(),
+            QualityOfService: self.quality_of_service,
+        }
+    }
+
+    /// The longest datagram the provider takes, if it says so.
+    pub(super) fn longest_datagram(&self) -> Option<u32> {
+        // SAFETY: The build has written it, and nobody writes it again.
+        let longest = unsafe { (*self.info.get()).MaxDatagramSize };
+        (longest != 0).then_some(longest)
+    }
+
+    /// Where queries of the provider go at this moment.
+    pub(super) fn control_target(&self) -> Target {
+        // SAFETY: The file object is referenced from the open until after the run-down.
+        unsafe { self.channel.target() }
+    }
+
     /// What the provider can do (`TDI_SERVICE_` flags).
     pub(super) fn services(&self) -> u32 {
         // SAFETY: The build has written it, and nobody writes it again.
@@ -313,8 +349,7 @@ impl Transport {
 
     /// How many stack locations requests to the provider need, as far as the control channel tells.
     pub(super) fn stack_size(&self) -> i8 {
-        // SAFETY: The file object is referenced while the transport is bound.
-        unsafe { self.channel.target() }.device.stack_size()
+        self.control_target().device.stack_size()
     }
 }
 

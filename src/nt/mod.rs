@@ -17,3 +17,4 @@ pub(crate) mod rundown;
 pub(crate) mod spin_lock;
 pub(crate) mod thread;
 pub(crate) mod time;
+pub(crate) mod tracked_irp;

@@ -25,7 +25,6 @@ pub(crate) fn is_system() -> bool {
 /// # IRQL
 ///
 /// `<= DISPATCH_LEVEL`
-#[cfg(debug_assertions)]
 pub(crate) fn current() -> usize {
     // SAFETY: PsGetCurrentThread has no requirements.
     unsafe { ntddk::PsGetCurrentThread() }.expose_provenance()

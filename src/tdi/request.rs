@@ -7,7 +7,8 @@ use wdk_sys::HANDLE;
 
 use super::bindings::{
     TDI_ASSOCIATE_ADDRESS, TDI_CONNECT, TDI_CONNECTION_INFORMATION, TDI_DISCONNECT,
-    TDI_QUERY_INFORMATION, TDI_RECEIVE, TDI_RECEIVE_DATAGRAM, TDI_SEND, TDI_SET_EVENT_HANDLER,
+    TDI_QUERY_INFORMATION, TDI_RECEIVE, TDI_RECEIVE_DATAGRAM, TDI_SEND, TDI_SEND_DATAGRAM,
+    TDI_SET_EVENT_HANDLER,
 };
 use crate::nt::irp::Call;
 
@@ -73,6 +74,14 @@ pub(crate) const fn receive(bytes: u32, flags: u32) -> Call {
 /// `TDI_RECEIVE_DATAGRAM`, from anybody.
 pub(crate) const fn receive_datagram(bytes: u32, flags: u32) -> Call {
     call(TDI_RECEIVE_DATAGRAM, [bytes as usize, 0, 0, flags as usize])
+}
+
+/// `TDI_SEND_DATAGRAM`.
+pub(crate) fn send_datagram(bytes: u32, destination: *const TDI_CONNECTION_INFORMATION) -> Call {
+    call(
+        TDI_SEND_DATAGRAM,
+        [bytes as usize, destination.expose_provenance(), 0, 0],
+    )
 }
 
 /// `TDI_SET_EVENT_HANDLER`.

@@ -46,6 +46,7 @@ fn bindings(include: &std::path::Path, output: &std::path::Path) -> Result<()> {
     Builder::wdk_default(&config)?
         .clang_arg(format!("--include-directory={}", include.display()))
         .header_contents("rxce-input.h", &headers)
+        .allowlist_type("_ADAPTER_STATUS")
         .allowlist_recursively(false)
         .parse_callbacks(Box::new(KernelTypes))
         .allowlist_type("_?P?(RXCE|TDI|TA|TRANSPORT|CONNECTION)_.*")

@@ -150,13 +150,24 @@ impl Fixture {
         ]
     }
 
+    /// Address's and transport's counts, where there is no connection yet.
+    pub(crate) fn counts_of_parents(&self) -> [i32; 4] {
+        let (address, transport) = (self.address.read(), self.transport.read());
+        [
+            address.ConnectionCount,
+            address.VirtualCircuitCount,
+            transport.ConnectionCount,
+            transport.VirtualCircuitCount,
+        ]
+    }
+
     /// Tears down what is built, from the top, and checks every answer.
     pub(crate) fn close(mut self) -> Outcome {
         restore_transport();
         self.take_down(ok)
     }
 
-    /// Puts new storage under the circuit, zeroed as tear-down leaves it.
+    /// Tears down what carries its signature, circuits first; `check` judges each answer, the first error is returned.
     fn take_down(&mut self, mut check: impl FnMut(&str, NTSTATUS) -> Outcome) -> Outcome {
         let mut result = Ok(());
         let mut note = |outcome: Outcome| {

@@ -41,8 +41,13 @@ pub(super) const VECTORS: &[Vector] = &[
     ),
     documented(
         "E6",
-        "the handlers registered for each kind of provider",
+        "the handlers registered for each kind of provider of streams",
         registered,
+    ),
+    documented(
+        "E7",
+        "the handlers registered for a provider of datagrams",
+        registered_for_datagrams,
     ),
 ];
 
@@ -357,15 +362,16 @@ fn answers(run: &Run) -> Outcome {
     f.close()
 }
 
+/// rxce.md §5.5; event types as in tdi.md §5.
+const DISCONNECT: i32 = 1;
+const ERROR: i32 = 2;
+const RECEIVE: i32 = 3;
+const RECEIVE_DATAGRAM: i32 = 4;
+const RECEIVE_EXPEDITED: i32 = 5;
+const SEND_POSSIBLE: i32 = 6;
+
 fn registered(_run: &Run) -> Outcome {
-    // rxce.md §5.5; event types as in tdi.md §5.
-    const DISCONNECT: i32 = 1;
-    const ERROR: i32 = 2;
-    const RECEIVE: i32 = 3;
-    const RECEIVE_DATAGRAM: i32 = 4;
-    const RECEIVE_EXPEDITED: i32 = 5;
-    const SEND_POSSIBLE: i32 = 6;
-    let expected: [(Personality, &[i32]); 4] = [
+    registered_with(&[
         (
             Personality::Orderly,
             &[DISCONNECT, ERROR, RECEIVE, RECEIVE_EXPEDITED],
@@ -375,9 +381,15 @@ fn registered(_run: &Run) -> Outcome {
             Personality::Buffering,
             &[DISCONNECT, ERROR, RECEIVE, SEND_POSSIBLE],
         ),
-        (Personality::Datagram, &[ERROR, RECEIVE_DATAGRAM]),
-    ];
-    for (personality, events) in expected {
+    ])
+}
+
+fn registered_for_datagrams(_run: &Run) -> Outcome {
+    registered_with(&[(Personality::Datagram, &[ERROR, RECEIVE_DATAGRAM])])
+}
+
+fn registered_with(expected: &[(Personality, &[i32])]) -> Outcome {
+    for &(personality, events) in expected {
         let f = Fixture::addressed(personality)?;
         let mut seen: Vec<i32> = TRANSPORT.read(|state| {
             state

@@ -490,16 +490,3 @@ fn circuit(run: &Run) -> Outcome {
     f.add_vc()?;
     f.close()
 }
-
-impl Fixture {
-    /// Address's and transport's counts, where there is no connection yet.
-    fn counts_of_parents(&self) -> [i32; 4] {
-        let (address, transport) = (self.address.read(), self.transport.read());
-        [
-            address.ConnectionCount,
-            address.VirtualCircuitCount,
-            transport.ConnectionCount,
-            transport.VirtualCircuitCount,
-        ]
-    }
-}

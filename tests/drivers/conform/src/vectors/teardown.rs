@@ -12,7 +12,14 @@ use crate::{
         self, Fixture, buffer, called, disconnects, endpoint_closed, held, script, seen, send,
         state_of, wait_held,
     },
-    nt::{event::Event, mdl::Buffer, status, thread::Thread, time, time::SECOND},
+    nt::{
+        event::Event,
+        mdl::Buffer,
+        status::{self, Named},
+        thread::Thread,
+        time,
+        time::SECOND,
+    },
     outcome::{self, Outcome, Run, Trouble, holds, same},
     transport::{self, Indication, Kind, Personality, Script, TRANSPORT},
 };
@@ -287,7 +294,11 @@ fn keeps_receive(_run: &Run) -> Outcome {
 }
 
 fn keeps_send(run: &Run) -> Outcome {
-    for script_of_send in [Script::UNTIL_CANCEL, Script::UNTIL_CLOSE] {
+    let ways = [
+        (Script::UNTIL_CANCEL, status::CANCELLED),
+        (Script::UNTIL_CLOSE, status::CONNECTION_ABORTED),
+    ];
+    for (script_of_send, ending) in ways {
         let data = buffer(b"stuck")?;
         let f = Fixture::orderly()?;
         let (counts, done) = (f.counts(), called(Call::SendComplete));
@@ -307,6 +318,9 @@ fn keeps_send(run: &Run) -> Outcome {
             called(Call::SendComplete),
             done + 1,
         )?;
+        let complete = CLIENT.read(|client| client.last(Call::SendComplete));
+        let ended = complete.map(|complete| Named(complete.status));
+        same("how the send ended", ended, Some(Named(ending)))?;
         is_gone(&f, counts)?;
         endpoint_closed(done + 1)?;
         f.close()?;

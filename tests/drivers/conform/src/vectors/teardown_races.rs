@@ -8,7 +8,7 @@ use crate::{
     engine,
     fixture::{self, Fixture, buffer, called, disconnects, script, send, wait_held},
     nt::{event::Event, status, thread::Thread, time, time::SECOND},
-    outcome::{Outcome, Run, Trouble, holds, same},
+    outcome::{self, Outcome, Run, Trouble, holds, same},
     transport::{self, Indication, Kind, Script, TRANSPORT},
 };
 
@@ -22,6 +22,11 @@ pub(super) const VECTORS: &[Vector] = &[
         "T11",
         "tear-down between initiate's decision and its request",
         between_decision_and_request,
+    ),
+    documented(
+        "T15",
+        "a second tear-down while the first is waiting",
+        two_tear_downs,
     ),
     own(
         "T12",
@@ -138,5 +143,24 @@ fn data_during(_run: &Run) -> Outcome {
     if engine::tear_down_vc(f.vc.ptr()) != status::INVALID_PARAMETER {
         return Err(Trouble::Failed("the circuit is still there".into()));
     }
+    f.close()
+}
+
+fn two_tear_downs(_run: &Run) -> Outcome {
+    let f = Fixture::orderly()?;
+    script(Kind::Release, Script::PEND);
+    let vc = Shared(f.vc.ptr());
+    let thread = Thread::start(move || vc.tear_down())?;
+    wait_held(Kind::Release)?;
+    let bytes = f.vc.bytes();
+    let second = engine::tear_down_vc(f.vc.ptr());
+    let (after, initiated) = (f.vc.bytes(), engine::initiate(f.vc.ptr()));
+    transport::complete(Kind::Release, status::SUCCESS);
+    fixture::ok("the first", thread.join("RxCeTearDownVC")?)?;
+    outcome::status("the second", second, status::INVALID_PARAMETER)?;
+    outcome::status("initiate meanwhile", initiated, status::INVALID_PARAMETER)?;
+    same("the circuit's bytes", after, bytes)?;
+    disconnects(1, 0)?;
+    fixture::endpoint_closed(1)?;
     f.close()
 }

@@ -1,0 +1,252 @@
+//! A transport, friendly or hostile: it completes what it gets inside the call, later on another thread, or not before
+//! an abort, a cancellation, or the close.
+
+use std::sync::{Mutex, MutexGuard};
+
+use rxce_engine::{
+    circuit::Submission,
+    life::{Closing, Mode},
+};
+use shuttle::sync::Arc;
+
+use crate::{
+    chance::{coin, one_of},
+    request::{Handle, Purpose},
+    vc::Vc,
+};
+
+/// `STATUS_CANCELLED`.
+pub(crate) const CANCELLED: i32 = 0xC000_0120_u32.cast_signed();
+/// `STATUS_CONNECTION_ABORTED`, or whatever a transport says when it gives up.
+pub(crate) const FAILED: i32 = 0xC000_0241_u32.cast_signed();
+
+/// When a request ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Ends {
+    /// Before the call of the driver returns.
+    Inline,
+    /// On another thread, after this time.
+    Later(u64),
+    /// With an abort that comes after it; also if it is cancelled.
+    OnAbort,
+    /// If it is cancelled.
+    OnCancel,
+    /// If the endpoint is closed; this ends everything.
+    OnClose,
+}
+
+/// What the transport gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Arrival {
+    Connect,
+    Release,
+    Abort,
+    Send,
+    Receive,
+}
+
+/// What a transport does with its requests.
+#[derive(Clone, Copy)]
+pub(crate) enum Temper {
+    /// Everything is completed without help.
+    Friendly,
+    /// Anything that the rules of TDI leave open, at random.
+    Hostile,
+    /// As the test says: when, and with which status.
+    Scripted(fn(Arrival) -> (Ends, i32)),
+}
+
+impl Temper {
+    fn answer(self, arrival: Arrival) -> (Ends, i32) {
+        let status = one_of(&[0, 0, FAILED]);
+        match self {
+            Self::Friendly => (one_of(&[Ends::Inline, Ends::Later(1)]), status),
+            Self::Hostile => {
+                let ends = [
+                    Ends::Inline,
+                    Ends::Later(1),
+                    Ends::OnAbort,
+                    Ends::OnCancel,
+                    Ends::OnClose,
+                ];
+                (one_of(&ends), status)
+            }
+            Self::Scripted(answer) => answer(arrival),
+        }
+    }
+
+    /// A choice that a script leaves to the test.
+    fn whim(self) -> bool {
+        !matches!(self, Self::Scripted(_)) && coin()
+    }
+}
+
+/// What went over the wire.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Wire {
+    pub(crate) connects: usize,
+    pub(crate) releases: usize,
+    pub(crate) aborts: usize,
+    pub(crate) closes: usize,
+    /// When the last abort came.
+    pub(crate) aborted_at: Option<u64>,
+    /// When the handle was closed.
+    pub(crate) closed_at: Option<u64>,
+    pending: Vec<(Handle, Ends)>,
+}
+
+/// The endpoint.
+pub(crate) struct Transport {
+    closing: Closing,
+    temper: Temper,
+    wire: Mutex<Wire>,
+}
+
+impl Transport {
+    pub(crate) fn new(closing: Closing, temper: Temper) -> Self {
+        Self {
+            closing,
+            temper,
+            wire: Mutex::default(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Wire> {
+        self.wire.lock().expect("no thread has panicked")
+    }
+
+    /// What went over the wire so far.
+    pub(crate) fn wire(&self) -> Wire {
+        self.lock().clone()
+    }
+
+    pub(crate) const fn closing(&self) -> Closing {
+        self.closing
+    }
+
+    pub(crate) fn has_pending(&self) -> bool {
+        !self.lock().pending.is_empty()
+    }
+
+    /// `IoCallDriver` with a connect or a disconnect.
+    pub(crate) fn submit(&self, vc: &Arc<Vc>, request: Handle, submission: Submission) {
+        match submission {
+            Submission::Connect => {
+                self.lock().connects += 1;
+                self.take(vc, request, Arrival::Connect);
+            }
+            Submission::Disconnect(mode) => self.disconnect(vc, request, mode),
+        }
+    }
+
+    fn disconnect(&self, vc: &Arc<Vc>, request: Handle, mode: Mode) {
+        let now = vc.sim().now();
+        let mut victims = Vec::new();
+        let arrival = {
+            let mut wire = self.lock();
+            match mode {
+                Mode::Release => {
+                    wire.releases += 1;
+                    Arrival::Release
+                }
+                Mode::Abort => {
+                    wire.aborts += 1;
+                    wire.aborted_at = Some(now);
+                    let doomed = |&mut (_, ends): &mut (Handle, Ends)| ends == Ends::OnAbort;
+                    victims = wire.pending.extract_if(.., doomed).collect();
+                    Arrival::Abort
+                }
+            }
+        };
+        if self.temper.whim() && coin() {
+            // Some transports indicate the end of a connection that we end.
+            vc.remote_disconnect(one_of(&[0, 2, 4]));
+        }
+        for (victim, _) in victims {
+            self.end(vc, victim, FAILED);
+        }
+        self.take(vc, request, arrival);
+    }
+
+    /// `IoCallDriver` with a send, or a receive that a handler has returned.
+    pub(crate) fn take_data(&self, vc: &Arc<Vc>, request: Handle) {
+        let arrival = match vc.request(request).purpose {
+            Purpose::Receive(_) => Arrival::Receive,
+            _ => Arrival::Send,
+        };
+        self.take(vc, request, arrival);
+    }
+
+    fn take(&self, vc: &Arc<Vc>, request: Handle, arrival: Arrival) {
+        vc.arrived(request);
+        vc.sim().step();
+        let (ends, status) = self.temper.answer(arrival);
+        // From here to the push nobody else runs: a close or a cancellation finds the request, or came before.
+        let cancelled = vc.request(request).flight().cancelled;
+        let mut wire = self.lock();
+        if wire.closes > 0 {
+            assert_eq!(
+                arrival,
+                Arrival::Receive,
+                "a request is submitted to a closed handle"
+            );
+        }
+        if wire.closes > 0 || (cancelled && ends <= Ends::OnCancel) {
+            drop(wire);
+            self.end(vc, request, CANCELLED);
+            return;
+        }
+        match ends {
+            Ends::Inline => {
+                drop(wire);
+                vc.complete(request, status);
+            }
+            Ends::Later(delay) => {
+                drop(wire);
+                let circuit = vc.clone();
+                vc.sim()
+                    .later(delay, move || circuit.complete(request, status));
+            }
+            Ends::OnAbort | Ends::OnCancel | Ends::OnClose => wire.pending.push((request, ends)),
+        }
+    }
+
+    /// `IoCancelIrp`.
+    pub(crate) fn cancel(&self, vc: &Arc<Vc>, request: Handle) {
+        let found = {
+            let mut wire = self.lock();
+            let at = wire
+                .pending
+                .iter()
+                .position(|&(pending, ends)| pending == request && ends <= Ends::OnCancel);
+            at.map(|at| wire.pending.swap_remove(at))
+        };
+        if let Some((request, _)) = found {
+            self.end(vc, request, CANCELLED);
+        }
+    }
+
+    /// `IRP_MJ_CLEANUP` of the endpoint's handle.
+    pub(crate) fn close(&self, vc: &Arc<Vc>) {
+        let now = vc.sim().now();
+        let pending = {
+            let mut wire = self.lock();
+            wire.closes += 1;
+            wire.closed_at = Some(now);
+            std::mem::take(&mut wire.pending)
+        };
+        for (request, _) in pending {
+            self.end(vc, request, FAILED);
+        }
+    }
+
+    /// Ends a request that was kept, here or soon after.
+    fn end(&self, vc: &Arc<Vc>, request: Handle, status: i32) {
+        if self.temper.whim() {
+            let circuit = vc.clone();
+            vc.sim().later(1, move || circuit.complete(request, status));
+        } else {
+            vc.complete(request, status);
+        }
+    }
+}
