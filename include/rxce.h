@@ -90,6 +90,7 @@ typedef enum _RXCE_CONNECTION_INFORMATION_CLASS {
 } RXCE_CONNECTION_INFORMATION_CLASS;
 
 struct _ADAPTER_STATUS;
+struct _RDBSS_DEVICE_OBJECT;
 
 /* One bound TDI provider. */
 typedef struct _RXCE_TRANSPORT {
@@ -136,6 +137,13 @@ typedef struct _RXCE_CONNECTION {
 #define RXCE_VC_DISCONNECTED ((LONG)0xDD)
 #define RXCE_VC_TEARDOWN     ((LONG)0xBB)
 
+/* How RxCeBuildConnectionOverMultipleTransports chooses among the addresses, of which the first is preferred. */
+typedef enum _RXCE_CONNECTION_CREATE_OPTIONS {
+    RxCeSelectFirstSuccessfulTransport = 0,
+    RxCeSelectBestSuccessfulTransport = 1,
+    RxCeSelectAllSuccessfulTransports = 2
+} RXCE_CONNECTION_CREATE_OPTIONS;
+
 /* One virtual circuit. */
 typedef struct _RXCE_VC {
     RXCE_SIGNATURE_MEMBERS;
@@ -147,6 +155,31 @@ typedef struct _RXCE_VC {
     PMDL pReceiveMdl;
     PKEVENT pCleanUpEvent;
 } RXCE_VC, *PRXCE_VC;
+
+#ifndef RX_WORK_QUEUE_ITEM_DEFINED
+#define RX_WORK_QUEUE_ITEM_DEFINED
+/* As rxworkq.h declares it; define RX_WORK_QUEUE_ITEM_DEFINED where that header is included too. */
+typedef struct _RX_WORK_QUEUE_ITEM_ {
+    WORK_QUEUE_ITEM WorkQueueItem;
+    struct _RDBSS_DEVICE_OBJECT *pDeviceObject;
+} RX_WORK_QUEUE_ITEM, *PRX_WORK_QUEUE_ITEM;
+#endif
+
+/*
+ * The result of RxCeBuildConnectionOverMultipleTransports. pConnection and pVc point to the caller's structures for the
+ * winner; the work item is the engine's until the completion routine is called.
+ */
+typedef struct _RXCE_CONNECTION_COMPLETION_CONTEXT {
+    NTSTATUS Status;
+    ULONG AddressIndex;
+    PRXCE_CONNECTION pConnection;
+    PRXCE_VC pVc;
+    RX_WORK_QUEUE_ITEM WorkQueueItem;
+    PRXCE_CONNECTION_INFORMATION pConnectionInformation;
+} RXCE_CONNECTION_COMPLETION_CONTEXT, *PRXCE_CONNECTION_COMPLETION_CONTEXT;
+
+typedef NTSTATUS (NTAPI *PRXCE_CONNECTION_COMPLETION_ROUTINE)(
+    PRXCE_CONNECTION_COMPLETION_CONTEXT pCompletionContext);
 
 /* ---- Send options ---------------------------------------------------------------------------------------------- */
 
@@ -249,6 +282,20 @@ extern NTSTATUS NTAPI RxCeBuildConnection(
     _In_ PRXCE_ADDRESS pLocalAddress, _In_ PRXCE_CONNECTION_INFORMATION pConnectionInformation,
     _In_ PRXCE_CONNECTION_EVENT_HANDLER pHandler, _In_opt_ PVOID pEventContext,
     _Out_ PRXCE_CONNECTION pConnection, _Out_ PRXCE_VC pVc);
+
+/*
+ * Connects to one peer from several local addresses at once; to be called in a system worker thread. The winner is shown
+ * in the context's structures. With STATUS_PENDING the completion routine is called exactly once, in a system worker
+ * thread; otherwise it is not called. Losers are closed in the background: the winner's pCleanUpEvent, if not NULL, is
+ * signalled when they are gone. STATUS_INVALID_HANDLE: no address is of use.
+ */
+_IRQL_requires_max_(APC_LEVEL) _Must_inspect_result_
+extern NTSTATUS NTAPI RxCeBuildConnectionOverMultipleTransports(
+    _In_opt_ struct _RDBSS_DEVICE_OBJECT *pMiniRedirectorDeviceObject, _In_ RXCE_CONNECTION_CREATE_OPTIONS CreateOption,
+    _In_ ULONG NumberOfAddresses, _In_ PRXCE_ADDRESS *pLocalAddressPointers, _In_opt_ PUNICODE_STRING pServerName,
+    _In_ PRXCE_CONNECTION_INFORMATION pConnectionInformation, _In_ PRXCE_CONNECTION_EVENT_HANDLER pHandler,
+    _In_opt_ PVOID pEventContext, _In_ PRXCE_CONNECTION_COMPLETION_ROUTINE pCompletionRoutine,
+    _Inout_ PRXCE_CONNECTION_COMPLETION_CONTEXT pCompletionContext);
 
 /* Tears a connection down; refused while it has circuits. */
 _IRQL_requires_max_(APC_LEVEL)

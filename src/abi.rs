@@ -13,6 +13,7 @@ use core::{
 use rxce_engine::Error;
 use wdk_sys::{
     DEVICE_OBJECT, FILE_OBJECT, HANDLE, KEVENT, MDL, NTSTATUS, PMDL, PVOID, UNICODE_STRING,
+    WORK_QUEUE_ITEM,
 };
 
 use crate::tdi::bindings::{TDI_CONNECTION_INFORMATION, TDI_PROVIDER_INFO};
@@ -78,7 +79,35 @@ pub(crate) struct TransportInformation {
     pub(crate) QualityOfService: u32,
 }
 
+/// `RX_WORK_QUEUE_ITEM`.
+#[repr(C)]
+pub(crate) struct WorkQueueItem {
+    pub(crate) Item: WORK_QUEUE_ITEM,
+    pub(crate) pDeviceObject: PVOID,
+}
+
+/// `RXCE_CONNECTION_COMPLETION_CONTEXT`.
+#[repr(C)]
+pub(crate) struct CompletionContext {
+    pub(crate) Status: NTSTATUS,
+    pub(crate) AddressIndex: u32,
+    pub(crate) pConnection: *mut Connection,
+    pub(crate) pVc: *mut Vc,
+    pub(crate) WorkQueueItem: WorkQueueItem,
+    pub(crate) pConnectionInformation: *mut TDI_CONNECTION_INFORMATION,
+}
+
+/// `PRXCE_CONNECTION_COMPLETION_ROUTINE`.
+pub(crate) type CompletionRoutine = unsafe extern "C" fn(*mut CompletionContext) -> NTSTATUS;
+
 const _: () = {
+    assert!(size_of::<WorkQueueItem>() == 0x28);
+    assert!(size_of::<CompletionContext>() == 0x48);
+    assert!(offset_of!(CompletionContext, AddressIndex) == 0x04);
+    assert!(offset_of!(CompletionContext, pConnection) == 0x08);
+    assert!(offset_of!(CompletionContext, pVc) == 0x10);
+    assert!(offset_of!(CompletionContext, WorkQueueItem) == 0x18);
+    assert!(offset_of!(CompletionContext, pConnectionInformation) == 0x40);
     assert!(size_of::<TransportInformation>() == 0x30);
     assert!(offset_of!(TransportInformation, ConnectionCount) == 0x28);
     assert!(offset_of!(TransportInformation, QualityOfService) == 0x2C);

@@ -65,7 +65,13 @@ unsafe extern "C" fn unload(_driver: PDRIVER_OBJECT) {
 /// Called by the system's loader, at `PASSIVE_LEVEL`.
 #[unsafe(no_mangle)]
 pub(crate) unsafe extern "system" fn DllInitialize(_registry_path: PCUNICODE_STRING) -> NTSTATUS {
-    start().map_or_else(failure, |()| STATUS_SUCCESS)
+    match start() {
+        Ok(()) => {
+            device::enter_library();
+            STATUS_SUCCESS
+        }
+        Err(error) => failure(error),
+    }
 }
 
 /// Ends the engine when the last importer has gone.
@@ -75,6 +81,7 @@ pub(crate) unsafe extern "system" fn DllInitialize(_registry_path: PCUNICODE_STR
 /// Called by the system's loader, at `PASSIVE_LEVEL`.
 #[unsafe(no_mangle)]
 pub(crate) unsafe extern "system" fn DllUnload() -> NTSTATUS {
+    device::leave_library();
     end();
     STATUS_SUCCESS
 }

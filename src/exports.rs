@@ -4,9 +4,9 @@
 //! the specification's 3.1.4: routines that neither wait nor touch handles work up to `DISPATCH_LEVEL`, all others answer
 //! `STATUS_INVALID_PARAMETER` and touch nothing.
 
-use core::{ffi::CStr, slice};
+use core::{ffi::CStr, ptr::NonNull, slice};
 
-use rxce_engine::{Error, send::SYNCHRONOUS, transport_address};
+use rxce_engine::{Error, race::Choice, send::SYNCHRONOUS, transport_address};
 use wdk_sys::{
     BOOLEAN, NTSTATUS, PIRP, PMDL, PVOID, STATUS_CONNECTION_ABORTED,
     STATUS_CONNECTION_DISCONNECTED, STATUS_INSUFFICIENT_RESOURCES, STATUS_INVALID_PARAMETER,
@@ -18,7 +18,7 @@ use crate::{
     connection::{
         address, circuit, datagram,
         information::Remote,
-        peer,
+        multiple, peer,
         query::{self, Buffer},
         send::{self, Delivery},
         transport,
@@ -129,6 +129,65 @@ pub(crate) unsafe extern "system" fn RxCeBuildConnection(
             vc,
         )
     })
+}
+
+/// Lets several transports compete for a connection; in a system worker thread. `STATUS_PENDING` means that the
+/// completion routine will be called.
+///
+/// # Safety
+///
+/// The pointers are NULL or valid as `rxce.h` says; the context stays so until the completion routine was called.
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "system" fn RxCeBuildConnectionOverMultipleTransports(
+    device: *mut u8,
+    option: u32,
+    count: u32,
+    addresses: *const *mut abi::Address,
+    _server: *const UNICODE_STRING,
+    information: *const TDI_CONNECTION_INFORMATION,
+    handler: *const abi::ConnectionEventHandler,
+    context: PVOID,
+    routine: Option<abi::CompletionRoutine>,
+    completion: *mut abi::CompletionContext,
+) -> NTSTATUS {
+    expect_system_thread(c"RxCeBuildConnectionOverMultipleTransports");
+    let mut status = STATUS_SUCCESS;
+    let failure = waiting(c"RxCeBuildConnectionOverMultipleTransports", |at| {
+        let choice = Choice::new(option)?;
+        let routine = routine.ok_or(Error::InvalidParameter)?;
+        let completion = NonNull::new(completion).ok_or(Error::InvalidParameter)?;
+        // SAFETY: Forwarded.
+        let (connection, vc) = unsafe {
+            (
+                (*completion.as_ptr()).pConnection,
+                (*completion.as_ptr()).pVc,
+            )
+        };
+        // SAFETY: Forwarded.
+        let addresses = unsafe { address_array(addresses, count) }?;
+        // SAFETY: Forwarded.
+        let (remote, handler) = unsafe { (remote(information)?, table(handler)?) };
+        let (connection, vc) = (Client::new(connection)?, Client::new(vc)?);
+        let request = multiple::Request {
+            device,
+            choice,
+            addresses,
+            remote,
+            handler,
+            context,
+            routine,
+            completion,
+            connection,
+            vc,
+        };
+        status = multiple::build(at, &request)?;
+        Ok(())
+    });
+    if failure == STATUS_SUCCESS {
+        status
+    } else {
+        failure
+    }
 }
 
 /// Tears a connection down that has no circuits.
@@ -423,6 +482,22 @@ unsafe fn local_address<'a>(address: *const u8) -> Result<&'a [u8], Error> {
     })?;
     // SAFETY: Forwarded.
     Ok(unsafe { slice::from_raw_parts(address, usize::from(length)) })
+}
+
+/// The addresses of a competition.
+///
+/// # Safety
+///
+/// `addresses` is NULL or points to `count` pointers.
+unsafe fn address_array<'a>(
+    addresses: *const *mut abi::Address,
+    count: u32,
+) -> Result<&'a [*mut abi::Address], Error> {
+    if addresses.is_null() || count == 0 || count > multiple::MOST_ADDRESSES {
+        return Err(Error::InvalidParameter);
+    }
+    // SAFETY: Forwarded.
+    Ok(unsafe { slice::from_raw_parts(addresses, count as usize) })
 }
 
 /// A copy of a client's plain structure.

@@ -236,6 +236,24 @@ pub fn connect<C: Circuit>(
     }
 }
 
+/// Connects a published circuit whose connect nobody waits for; `false` if it was disconnected before that.
+pub fn connect_in_background<C: Circuit>(circuit: &C, request: C::Request) -> bool {
+    let admitted = change(circuit, |ledger| {
+        let admitted = ledger.life.begin_connect();
+        if admitted {
+            ledger.insert(&request, Kind::Connect, Handover::Submitted);
+        }
+        admitted
+    });
+    if admitted {
+        send_down(circuit, request, Submission::Connect);
+        circuit.drop_part(request);
+    } else {
+        circuit.discard(request);
+    }
+    admitted
+}
+
 /// Drains a circuit whose build failed.
 fn unwind<C: Circuit>(circuit: &C, level: &C::Level) {
     if let Some(abort) = drain(circuit, level) {

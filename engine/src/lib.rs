@@ -12,6 +12,7 @@ pub mod circuit;
 pub mod ea;
 pub mod ledger;
 pub mod life;
+pub mod race;
 pub mod receive;
 pub mod send;
 pub mod spread;

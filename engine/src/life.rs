@@ -91,6 +91,7 @@ pub struct Life {
     state: State,
     closing: Closing,
     building: bool,
+    announced: bool,
     local_disconnect_submitted: bool,
     abort_submitted: bool,
     remote_disconnect_seen: bool,
@@ -106,12 +107,44 @@ impl Life {
             state: State::Active,
             closing,
             building: true,
+            announced: true,
             local_disconnect_submitted: false,
             abort_submitted: false,
             remote_disconnect_seen: false,
             remote_was_release: false,
             owed: None,
         }
+    }
+
+    /// A circuit that competes with others for one structure of the client's: until it is announced, the client hears
+    /// nothing of it.
+    #[must_use]
+    pub const fn competing(closing: Closing) -> Self {
+        let mut life = Self::new(closing);
+        life.announced = false;
+        life
+    }
+
+    /// Whether the client may hear of the circuit.
+    #[must_use]
+    pub const fn is_announced(&self) -> bool {
+        self.announced
+    }
+
+    /// Announces the winner of a competition: it is built from now on. What is owed stays owed.
+    pub const fn announce(&mut self) {
+        self.announced = true;
+        self.building = false;
+    }
+
+    /// The notice that is owed, once.
+    pub const fn take_owed(&mut self) -> Option<Notice> {
+        self.owed.take()
+    }
+
+    /// Gives a circuit up that lost a competition, or did not get that far.
+    pub const fn give_up(&mut self) {
+        self.state = State::TearDown;
     }
 
     /// The present state.

@@ -85,6 +85,10 @@ impl Stream {
     /// Decides about an indication.
     pub const fn indicate(&mut self, life: &Life) -> Indication {
         match (life.admits_receive(), self.taken) {
+            (true, _) if !life.is_announced() => {
+                self.held = true;
+                Indication::Refuse
+            }
             (true, false) => {
                 self.taken = true;
                 Indication::Offer
@@ -112,6 +116,16 @@ impl Stream {
         }
         self.taken = false;
         Next::Idle
+    }
+
+    /// Takes the guard for bytes that were refused before the circuit was announced, if there are any.
+    pub const fn claim_held(&mut self) -> bool {
+        let claimed = self.held && !self.taken;
+        if claimed {
+            self.held = false;
+            self.taken = true;
+        }
+        claimed
     }
 
     /// Lets the guard go for good: nothing will be fetched.

@@ -227,22 +227,22 @@ impl Address {
                 datagram::receive as *const c_void,
             )?;
         }
-        if !transport.has_connections() {
-            return Ok(());
-        }
-        self.register(
-            at,
-            TDI_EVENT_DISCONNECT,
-            events::disconnect as *const c_void,
-        )?;
-        self.register(at, TDI_EVENT_RECEIVE, events::receive as *const c_void)?;
-        // The engine works without these two: what a transport does not offer after all is not missed.
-        if transport.offers(TDI_SERVICE_EXPEDITED_DATA) {
-            let _ = self.register(
+        // The engine works without expedited data and Send Possible: what a transport does not offer after all is not
+        // missed.
+        if transport.has_connections() {
+            self.register(
                 at,
-                TDI_EVENT_RECEIVE_EXPEDITED,
-                events::receive_expedited as *const c_void,
-            );
+                TDI_EVENT_DISCONNECT,
+                events::disconnect as *const c_void,
+            )?;
+            self.register(at, TDI_EVENT_RECEIVE, events::receive as *const c_void)?;
+            if transport.offers(TDI_SERVICE_EXPEDITED_DATA) {
+                let _ = self.register(
+                    at,
+                    TDI_EVENT_RECEIVE_EXPEDITED,
+                    events::receive_expedited as *const c_void,
+                );
+            }
         }
         if transport.offers(TDI_SERVICE_INTERNAL_BUFFERING) {
             let _ = self.register(

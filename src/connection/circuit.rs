@@ -4,13 +4,13 @@
 use core::{
     cell::UnsafeCell,
     ptr::{self, NonNull},
-    sync::atomic::{AtomicI32, Ordering},
+    sync::atomic::{AtomicBool, AtomicI32, Ordering},
 };
 
 use rxce_engine::{
     Error,
     circuit::{self as engine, Prepared, Submission, Waited},
-    ledger::Ledger,
+    ledger::{Kind, Ledger},
     life::{Life, Mode, State},
     receive::Channel,
 };
@@ -20,9 +20,10 @@ use super::{
     events,
     layer::{self, Layer},
     list::{Linked, Links},
+    multiple::{self, Entrant},
     peer::{self, Connection},
-    receive::{Backlog, Transfer},
-    registry::{Block, Header, Kind, Ref, ids::OwnedId, pointers},
+    receive::{self, Backlog, Transfer},
+    registry::{self, Block, Header, Ref, ids::OwnedId, pointers},
     request::{self, Handle, Home, Parts, Purpose, Request, RequestList},
 };
 use crate::{
@@ -59,15 +60,28 @@ pub(super) struct Circuit {
     ledger: SpinLock<Ledger<RequestList>>,
     progress: Event,
     /// Of the address's lists.
-    links: Links<Self>,
+    links: UnsafeCell<Links<Self>>,
     /// Set by the build, before anybody else can find the circuit.
     kept: UnsafeCell<Kept>,
     /// Touched by whoever has the guard of the stream.
     backlogs: [Backlog; 2],
+    /// Whether the client's structure shows this circuit.
+    announced: AtomicBool,
+    /// Set where several circuits compete for one structure.
+    entrant: Option<Entrant>,
+    /// `pCleanUpEvent` of a winner whose rivals are still being closed.
+    clean_up: Event,
     /// Where the transport may report of a connect.
     returned: UnsafeCell<TDI_CONNECTION_INFORMATION>,
     #[cfg(debug_assertions)]
     callback_thread: core::sync::atomic::AtomicUsize,
+}
+
+/// Whether a winner's rivals are still being closed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rivals {
+    Gone,
+    Closing,
 }
 
 /// Requests allocated ahead, so that nothing fails for memory where it must not.
@@ -81,7 +95,7 @@ unsafe impl Sync for Circuit {}
 
 // SAFETY: The header comes first, and only circuits have this kind.
 unsafe impl Block for Circuit {
-    const KIND: Kind = Kind::Circuit;
+    const KIND: registry::Kind = registry::Kind::Circuit;
 
     fn header(&self) -> &Header {
         &self.header
@@ -96,7 +110,7 @@ impl Pooled for Circuit {
 unsafe impl Linked for Circuit {
     fn links(node: NonNull<Self>) -> *mut Links<Self> {
         // SAFETY: A node lives while it is listed.
-        unsafe { &raw mut (*node.as_ptr()).links }
+        unsafe { node.as_ref() }.links.get()
     }
 }
 
@@ -140,23 +154,49 @@ pub(crate) fn build(
 }
 
 /// Builds a circuit on a connection to which the caller has a reference, and connects it.
-///
-/// # Errors
-///
-/// As [`build`].
-pub(super) fn build_on(
+fn build_on(
     at: &Pageable,
     connection: &Ref<Connection>,
     public: Client<abi::Vc>,
 ) -> Result<(), Error> {
+    connect(at, reserve_on(connection, public)?)
+}
+
+/// A circuit that is reserved and not connected, with its connect request.
+pub(super) struct Reserved {
+    circuit: Ref<Circuit>,
+    connect: PoolBox<Request>,
+}
+
+/// Allocates a circuit, counts it in at its parents, and reserves the client's structure. Nothing is written to it unless
+/// memory is short: then it is zeroed.
+///
+/// # Errors
+///
+/// [`Error::InvalidParameter`], [`Error::InsufficientResources`].
+pub(super) fn reserve_on(
+    connection: &Ref<Connection>,
+    public: Client<abi::Vc>,
+) -> Result<Reserved, Error> {
     layer::require_free(public)?;
     connection.pin()?;
-    let (block, connect) = match Circuit::new(public, connection) {
-        Ok((circuit, connect)) => (Ok(circuit), Some(connect)),
-        Err(error) => (Err(error), None),
+    let reserved = match Circuit::new(public, connection, None) {
+        Ok((block, connect)) => {
+            layer::reserve(public, Ok(block)).map(|circuit| Reserved { circuit, connect })
+        }
+        Err(error) => layer::reserve::<Circuit>(public, Err(error)).and(Err(error)),
     };
-    let circuit = layer::reserve(public, block).inspect_err(|_| connection.unpin())?;
-    // The count keeps the connection, and the caller's reference outlives the last touch of it.
+    reserved.inspect_err(|_| connection.unpin())
+}
+
+/// Opens, associates and connects a reserved circuit. The connection's count keeps it, and the caller's reference outlives
+/// the last touch of it.
+///
+/// # Errors
+///
+/// The statuses of the steps.
+pub(super) fn connect(at: &Pageable, reserved: Reserved) -> Result<(), Error> {
+    let Reserved { circuit, connect } = reserved;
     let built = Circuit::open(&circuit, at, connect).and_then(|connect| {
         circuit.publish(&circuit);
         engine::connect(&*circuit, at, connect)
@@ -245,41 +285,55 @@ pub(super) unsafe fn complete(request: Handle) {
     engine::change(circuit, |ledger| {
         ledger.remove(&request, request.get().kind())
     });
+    if let (Kind::Connect, Some(entrant)) = (request.get().kind(), &circuit.entrant) {
+        let (status, _) = request.get().outcome();
+        // SAFETY: This slot's connect ends here, once.
+        unsafe { multiple::connected(entrant, status) };
+    }
     // SAFETY: Forwarded.
     unsafe { request.drop_part() };
 }
 
 impl Circuit {
     /// Allocates everything that the circuit will need, and the connect request.
-    fn new(
+    pub(super) fn new(
         public: Client<abi::Vc>,
-        connection: &Ref<Connection>,
+        connection: &Connection,
+        entrant: Option<Entrant>,
     ) -> Result<(PoolBox<Self>, PoolBox<Request>), Error> {
         let transport = connection.transport();
         let stack_size = transport.stack_size();
+        let closing = transport.closing();
+        let life = if entrant.is_some() {
+            Life::competing(closing)
+        } else {
+            Life::new(closing)
+        };
         let mut circuit = PoolBox::new(Self {
-            header: Header::new(Kind::Circuit, public.address()),
+            header: Header::new(registry::Kind::Circuit, public.address()),
             public,
-            connection: connection.as_ptr(),
+            connection: NonNull::from(connection),
             id: OwnedId::new()?,
             endpoint: File::none(),
-            ledger: SpinLock::new(Ledger::new(
-                Life::new(transport.closing()),
-                RequestList::new(),
-            )),
+            ledger: SpinLock::new(Ledger::new(life, RequestList::new())),
             progress: Event::uninit(),
-            links: Links::new(),
+            links: UnsafeCell::new(Links::new()),
             kept: UnsafeCell::new(Kept {
                 disconnects: [None, None],
                 receives: [None, None],
             }),
             backlogs: [Backlog::new(), Backlog::new()],
+            announced: AtomicBool::new(false),
+            entrant,
+            clean_up: Event::uninit(),
             returned: UnsafeCell::new(TDI_CONNECTION_INFORMATION::default()),
             #[cfg(debug_assertions)]
             callback_thread: core::sync::atomic::AtomicUsize::new(0),
         })?;
         // SAFETY: The circuit is in its place for good, and nobody else has it.
         unsafe { circuit.progress.init_auto_reset() };
+        // SAFETY: As above.
+        unsafe { circuit.clean_up.init_manual_reset() };
         let block = circuit.as_ptr();
         let expedited = transport.offers(TDI_SERVICE_EXPEDITED_DATA);
         *circuit.kept.get_mut() = Kept::new(block, stack_size, expedited)?;
@@ -288,12 +342,11 @@ impl Circuit {
     }
 
     /// Opens and associates the endpoint; arms the connect request.
-    fn open(
+    pub(super) fn open(
         circuit: &Ref<Self>,
         at: &Pageable,
-        connect: Option<PoolBox<Request>>,
+        connect: PoolBox<Request>,
     ) -> Result<Handle, Error> {
-        let connect = connect.ok_or(Error::InsufficientResources)?;
         let name = circuit.connection().transport().name();
         let mut attribute = Attribute::connection_context(circuit.id.raw())?;
         HANDLE_THREAD.at_passive(at, || attribute.open(&circuit.endpoint, name.as_string()))?;
@@ -345,22 +398,88 @@ impl Circuit {
     /// Makes the circuit known: to the client, to the transport's events, and to address errors. The peer may send before
     /// the connect is known to be over.
     fn publish(&self, this: &Ref<Self>) {
+        self.show(State::Active, ptr::null_mut());
+        self.expose(this);
+        pointers::set_usable(this);
+    }
+
+    /// Lets events of the transport and errors of the address find the circuit.
+    pub(super) fn expose(&self, this: &Ref<Self>) {
+        self.id.publish(this);
+        // SAFETY: The circuit is in no list, and is unlinked when it retires.
+        unsafe { self.connection().address().link(this.as_ptr()) };
+    }
+
+    /// Fills the client's structure, which this build has reserved.
+    fn show(&self, state: State, clean_up_event: *mut KEVENT) {
         let value = abi::Vc {
             Signature: 0,
             pConnection: self.connection().public().as_ptr(),
             hEndpoint: self.endpoint.handle(),
             pEndpointFileObject: self.endpoint.object(),
-            State: State::Active.code(),
+            State: state.code(),
             ConnectionId: self.id.raw(),
             pReceiveMdl: ptr::null_mut(),
-            pCleanUpEvent: ptr::null_mut(),
+            pCleanUpEvent: clean_up_event,
         };
         // SAFETY: The structure is reserved by this build.
         unsafe { self.public.publish(value) };
-        self.id.publish(this);
-        // SAFETY: The circuit is in no list, and is unlinked when it retires.
-        unsafe { self.connection().address().link(this.as_ptr()) };
-        pointers::set_usable(this);
+        self.announced.store(true, Ordering::Release);
+    }
+
+    /// Shows the winner of a competition to the client; `rivals` says whether others still have to be closed.
+    pub(super) fn announce(&self, rivals: Rivals) {
+        let clean_up = match rivals {
+            Rivals::Gone => ptr::null_mut(),
+            Rivals::Closing => self.clean_up.as_ptr(),
+        };
+        self.ledger.with(|ledger| {
+            ledger.life.announce();
+            self.show(ledger.life.state(), clean_up);
+        });
+    }
+
+    /// Gives up a circuit that lost, and closes its endpoint: that ends its connect.
+    ///
+    /// # IRQL
+    ///
+    /// `PASSIVE_LEVEL`
+    pub(super) fn give_up(&self) {
+        engine::change(self, |ledger| ledger.life.give_up());
+        self.id.withdraw();
+        self.endpoint.close();
+    }
+
+    /// The rivals of a winner are gone.
+    pub(super) fn rivals_are_gone(&self) {
+        self.clean_up.set();
+    }
+
+    /// Whether the client knows of the circuit.
+    pub(super) fn is_announced(&self) -> bool {
+        self.announced.load(Ordering::Acquire)
+    }
+
+    /// What the transport calls the circuit.
+    pub(super) const fn token(&self) -> usize {
+        self.id.raw()
+    }
+
+    /// Delivers what was held back until the client knew of the circuit.
+    pub(super) fn catch_up(&self) {
+        let owed = engine::change(self, |ledger| {
+            if ledger.life.state() == State::TearDown {
+                None
+            } else {
+                ledger.life.take_owed()
+            }
+        });
+        if let Some(notice) = owed {
+            events::notify(self, notice);
+        }
+        for channel in [Channel::Normal, Channel::Expedited] {
+            receive::catch_up(self, channel);
+        }
     }
 
     fn is_intact(&self) -> bool {
@@ -470,11 +589,17 @@ impl Circuit {
     /// Runs a client callback, which must not tear this circuit down.
     #[cfg(debug_assertions)]
     pub(super) fn in_callback<R>(&self, callback: impl FnOnce() -> R) -> R {
-        let previous = self
-            .callback_thread
-            .swap(crate::nt::thread::current(), Ordering::Relaxed);
+        // One thread is remembered: with several callbacks at once the rule is checked for the first.
+        let first = self.callback_thread.compare_exchange(
+            0,
+            crate::nt::thread::current(),
+            Ordering::Relaxed,
+            Ordering::Relaxed,
+        );
         let result = callback();
-        self.callback_thread.store(previous, Ordering::Relaxed);
+        if first.is_ok() {
+            self.callback_thread.store(0, Ordering::Relaxed);
+        }
         result
     }
 
@@ -530,7 +655,7 @@ impl engine::Circuit for Circuit {
             let before = ledger.life.state();
             let result = decide(ledger);
             let after = ledger.life.state();
-            if after != before {
+            if after != before && self.announced.load(Ordering::Relaxed) {
                 self.state().swap(after.code(), Ordering::SeqCst);
             }
             result

@@ -30,12 +30,12 @@ use crate::{
     },
 };
 
-/// A receive of the rest of a datagram, while the transport has it.
+/// A receive of the rest of a datagram, while the transport has it. The reference goes last.
 struct Rest {
     irp: Irp,
+    chain: PMDL,
     /// The address, with a reference of the request's own.
     address: Ref<Address>,
-    chain: PMDL,
 }
 
 impl Pooled for Rest {
@@ -97,7 +97,9 @@ pub(super) unsafe extern "C" fn receive(
             }
         }
     }
-    if !wdk::nt_success(status) && status != STATUS_MORE_PROCESSING_REQUIRED {
+    if wdk::nt_success(status) {
+        status = STATUS_SUCCESS;
+    } else if status != STATUS_MORE_PROCESSING_REQUIRED {
         consumed = 0;
         status = STATUS_DATA_NOT_ACCEPTED;
     }
@@ -114,13 +116,18 @@ pub(super) unsafe extern "C" fn receive(
 
 /// Makes the packet for the rest of a datagram, or tells the client that there is none.
 fn fetch(address: &Ref<Address>, chain: PMDL, size: u32) -> Option<PIRP> {
-    if chain.is_null() || size == 0 {
+    // SAFETY: The client hands over a valid chain, or NULL.
+    let room = unsafe { mdl::length_up_to(chain, size) };
+    if room < size || room == 0 {
         report::misuse(
             c"RxCeReceiveDatagramEventHandler",
             c"wants bytes without memory for them",
         );
+    }
+    if room == 0 {
         return None;
     }
+    let size = room;
     let target = address.target();
     let rest = address.again().and_then(|reference| {
         let irp = Irp::new(target.device.stack_size()).ok()?;
@@ -159,7 +166,7 @@ fn fetch(address: &Ref<Address>, chain: PMDL, size: u32) -> Option<PIRP> {
 unsafe extern "C" fn completed(_device: PDEVICE_OBJECT, irp: PIRP, context: PVOID) -> NTSTATUS {
     if let Some(rest) = NonNull::new(context.cast::<Rest>()) {
         // SAFETY: The request was given up to this routine.
-        let rest = unsafe { PoolBox::from_raw(rest) };
+        let rest = unsafe { PoolBox::from_raw(rest) }.into_inner();
         // SAFETY: This is the packet's completion routine.
         let (status, bytes) = unsafe { irp::take_result(irp) };
         rest.address.set_receive_mdl(core::ptr::null_mut());
@@ -183,14 +190,14 @@ fn data_ready(address: &Address, chain: PMDL, bytes: u32, status: NTSTATUS) {
     }
 }
 
-/// A datagram on its way.
+/// A datagram on its way. The reference goes last.
 struct Outgoing {
     irp: Irp,
-    /// The address, with a reference of the request's own.
-    address: Ref<Address>,
     /// Where it goes; the client's need not stay valid.
     destination: Information,
     context: PVOID,
+    /// The address, with a reference of the request's own.
+    address: Ref<Address>,
 }
 
 impl Pooled for Outgoing {
@@ -254,7 +261,7 @@ pub(crate) unsafe fn send(
 unsafe extern "C" fn sent(_device: PDEVICE_OBJECT, irp: PIRP, context: PVOID) -> NTSTATUS {
     if let Some(outgoing) = NonNull::new(context.cast::<Outgoing>()) {
         // SAFETY: The request was given up to this routine.
-        let outgoing = unsafe { PoolBox::from_raw(outgoing) };
+        let outgoing = unsafe { PoolBox::from_raw(outgoing) }.into_inner();
         // SAFETY: This is the packet's completion routine.
         let (status, _) = unsafe { irp::take_result(irp) };
         let (callbacks, client) = outgoing.address.callbacks();

@@ -97,6 +97,9 @@ pub(super) unsafe extern "C" fn send_possible(
     available: u32,
 ) -> NTSTATUS {
     if let Some(circuit) = ids::find::<Circuit>(token.addr()) {
+        if !circuit.is_announced() {
+            return STATUS_SUCCESS;
+        }
         let (callbacks, client) = circuit.connection().callbacks();
         if let Some(possible) = callbacks.SendPossible {
             // SAFETY: The client's callback, as its table declares it; no lock is held.

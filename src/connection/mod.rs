@@ -9,6 +9,7 @@ pub(crate) mod events;
 pub(crate) mod information;
 mod layer;
 mod list;
+pub(crate) mod multiple;
 pub(crate) mod peer;
 mod pins;
 pub(crate) mod query;

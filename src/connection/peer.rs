@@ -4,6 +4,7 @@
 use core::{
     ptr::{self, NonNull},
     slice,
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use rxce_engine::Error;
@@ -40,6 +41,8 @@ pub(super) struct Connection {
     address: NonNull<Address>,
     information: Information,
     pins: SpinLock<Pins>,
+    /// Whether the client's structure shows this connection.
+    announced: AtomicBool,
 }
 
 // SAFETY: The table and the context are the client's to share; all else synchronises itself.
@@ -66,8 +69,10 @@ impl Layer for Connection {
     fn release(&self, _at: &Pageable) {}
 
     fn retire(&self) {
-        // SAFETY: The structure is registered, and its claimant clears it.
-        unsafe { self.public.clear() };
+        if self.announced.load(Ordering::Relaxed) {
+            // SAFETY: The structure is registered, and its claimant clears it.
+            unsafe { self.public.clear() };
+        }
         self.address().unpin(Child::Connection);
     }
 }
@@ -107,13 +112,21 @@ pub(crate) fn build(
             return Err(error);
         }
     };
-    connection.publish();
-    match circuit::build_on(at, &connection, vc) {
+    // Neither structure is written to before both are reserved.
+    let built = circuit::reserve_on(&connection, vc).and_then(|circuit| {
+        connection.publish();
+        circuit::connect(at, circuit)
+    });
+    match built {
         Ok(()) => {
             pointers::set_usable(&connection);
             Ok(())
         }
         Err(error) => {
+            if error != Error::InvalidParameter {
+                // SAFETY: The structure is reserved by this build.
+                unsafe { public.clear() };
+            }
             layer::dismantle(at, connection);
             Err(error)
         }
@@ -148,14 +161,19 @@ pub(super) fn find(public: Client<abi::Connection>) -> Result<Ref<Connection>, E
 }
 
 /// Whether the two structures that a build fills share memory.
-fn overlap(public: Client<abi::Connection>, vc: Client<abi::Vc>) -> bool {
+pub(super) fn overlap(public: Client<abi::Connection>, vc: Client<abi::Vc>) -> bool {
     let (first, second) = (public.address(), vc.address());
     first < second.saturating_add(size_of::<abi::Vc>())
         && second < first.saturating_add(size_of::<abi::Connection>())
 }
 
 impl Connection {
-    fn new(
+    /// A connection that nobody knows yet. The caller has counted it in at the address.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InsufficientResources`].
+    pub(super) fn new(
         public: Client<abi::Connection>,
         address: NonNull<Address>,
         remote: Remote<'_>,
@@ -170,10 +188,12 @@ impl Connection {
             address,
             information: Information::new(remote)?,
             pins: SpinLock::new(Pins::new()),
+            announced: AtomicBool::new(false),
         })
     }
 
-    fn publish(&self) {
+    /// Fills the client's structure, and keeps its counter right from now on.
+    pub(super) fn publish(&self) {
         let value = abi::Connection {
             Signature: 0,
             pAddress: self.address().public().as_ptr(),
@@ -184,6 +204,10 @@ impl Connection {
         };
         // SAFETY: The structure is reserved by this build.
         unsafe { self.public.publish(value) };
+        self.pins.with(|pins| {
+            self.announced.store(true, Ordering::Relaxed);
+            self.mirror(pins);
+        });
     }
 
     fn is_intact(&self) -> bool {
@@ -281,6 +305,9 @@ impl Connection {
     }
 
     fn mirror(&self, pins: &Pins) {
+        if !self.announced.load(Ordering::Relaxed) {
+            return;
+        }
         let circuits = pins.circuits().cast_unsigned();
         // SAFETY: The structure is registered, and the counter changes only under this lock.
         unsafe {

@@ -3,7 +3,8 @@
 use core::ptr;
 
 use rxce_engine::{
-    Error, circuit as engine,
+    Error,
+    circuit::{self as engine, Circuit as _},
     ledger::{Handover, Kind},
     life::State,
 };
@@ -128,6 +129,14 @@ pub(crate) unsafe fn information(
 ) -> Result<(), Error> {
     let circuit = circuit::find(public)?;
     let class = Class::new(class)?;
+    let at = match (class, at) {
+        // These wait for the transport.
+        (Class::Endpoint | Class::Address, None) => return Err(Error::InvalidParameter),
+        (_, at) => at,
+    };
+    if circuit.hold(|ledger| ledger.life.state()) == State::TearDown {
+        return Err(Error::InvalidParameter);
+    }
     if buffer.start.is_null() {
         return Err(Error::InvalidParameter);
     }

@@ -5,7 +5,7 @@
 //! keeps it, and then releases the request's one reference to the circuit (specification 3.6).
 
 use core::{
-    cell::Cell,
+    cell::{Cell, UnsafeCell},
     ptr::NonNull,
     sync::atomic::{AtomicU32, Ordering},
 };
@@ -58,7 +58,7 @@ pub(super) enum Home {
 
 /// One request.
 pub(super) struct Request {
-    links: Links<Self>,
+    links: UnsafeCell<Links<Self>>,
     parts: AtomicU32,
     home: Home,
     /// Marked by the one canceller, under the circuit's lock.
@@ -80,7 +80,7 @@ impl Pooled for Request {
 unsafe impl Linked for Request {
     fn links(node: NonNull<Self>) -> *mut Links<Self> {
         // SAFETY: A node lives while it is listed.
-        unsafe { &raw mut (*node.as_ptr()).links }
+        unsafe { node.as_ref() }.links.get()
     }
 }
 
@@ -145,7 +145,7 @@ impl Request {
     ) -> Result<PoolBox<Self>, Error> {
         let irp = Irp::new(stack_size)?;
         PoolBox::new(Self {
-            links: Links::new(),
+            links: UnsafeCell::new(Links::new()),
             parts: AtomicU32::new(0),
             home,
             cancelled: Cell::new(false),
@@ -199,6 +199,12 @@ impl Request {
     /// Whether nobody has a part of it.
     pub(super) fn is_idle(&self) -> bool {
         self.parts.load(Ordering::Acquire) == 0
+    }
+
+    /// Makes the packet of an idle request ready for another use.
+    pub(super) fn renew(&self) {
+        // SAFETY: An idle request's packet is not in flight.
+        unsafe { self.irp.reuse() };
     }
 
     /// Whether its packet has locations enough for a target.

@@ -74,8 +74,6 @@ impl Layer for Transport {
     fn release(&self, at: &Pageable) {
         HANDLE_THREAD.at_passive(at, || {
             self.channel.dereference();
-            self.keep.dereference();
-            self.keep.close();
         });
     }
 
@@ -104,7 +102,7 @@ pub(crate) fn build(
             Ok(())
         }
         Err(error) => {
-            layer::dismantle(at, transport);
+            dismantle(at, transport);
             Err(error)
         }
     }
@@ -129,8 +127,18 @@ pub(crate) fn tear_down(at: &Pageable, public: Client<abi::Transport>) -> Result
         return Err(Error::InvalidParameter);
     }
     transport.pins.with(Pins::claim)?;
-    layer::dismantle(at, transport);
+    dismantle(at, transport);
     Ok(())
+}
+
+/// Takes a transport apart. The handle that keeps the driver from being unloaded goes last: the engine may end with it.
+fn dismantle(at: &Pageable, transport: Ref<Transport>) {
+    let keep = transport.keep.take();
+    layer::dismantle(at, transport);
+    HANDLE_THREAD.at_passive(at, || {
+        keep.dereference();
+        keep.close();
+    });
 }
 
 /// Finds a bound transport that nobody has damaged.

@@ -2,14 +2,14 @@
 
 use core::{
     ptr,
-    sync::atomic::{AtomicPtr, Ordering},
+    sync::atomic::{AtomicBool, AtomicPtr, Ordering},
 };
 
 use rxce_engine::Error;
 use wdk_sys::{
     DEVICE_OBJECT, DRIVER_OBJECT, FILE_DEVICE_SECURE_OPEN, FILE_DEVICE_UNKNOWN, IO_NO_INCREMENT,
-    IRP_MJ_CLEANUP, IRP_MJ_CLOSE, IRP_MJ_CREATE, NTSTATUS, PDEVICE_OBJECT, PIRP, STATUS_SUCCESS,
-    UNICODE_STRING, ntddk,
+    IRP_MJ_CLEANUP, IRP_MJ_CLOSE, IRP_MJ_CREATE, NTSTATUS, PDEVICE_OBJECT, PIRP,
+    STATUS_DEVICE_NOT_READY, STATUS_SUCCESS, UNICODE_STRING, ntddk,
 };
 
 use super::file::File;
@@ -87,19 +87,35 @@ pub(crate) fn delete() {
     }
 }
 
-/// Opens the device, so that the driver is not unloaded while `file` is open. Nothing is opened where the image was only
-/// loaded for its exports: its importers keep it.
+/// Whether the image was loaded for its exports: its importers keep it then.
+static LIBRARY: AtomicBool = AtomicBool::new(false);
+
+/// Notes that the image was loaded for its exports.
+pub(crate) fn enter_library() {
+    LIBRARY.store(true, Ordering::Release);
+}
+
+/// Notes that its last importer has gone.
+pub(crate) fn leave_library() {
+    LIBRARY.store(false, Ordering::Release);
+}
+
+/// Opens the device, so that the driver is not unloaded while `file` is open. Nothing is opened where the image was loaded
+/// for its exports.
 ///
 /// # Errors
 ///
-/// The status of the open.
+/// The status of the open; `STATUS_DEVICE_NOT_READY` if the service has been stopped.
 ///
 /// # IRQL
 ///
 /// `PASSIVE_LEVEL`, special kernel APCs enabled
 pub(crate) fn keep_loaded(file: &File) -> Result<(), Error> {
-    if DEVICE.load(Ordering::Acquire).is_null() {
+    if LIBRARY.load(Ordering::Acquire) {
         return Ok(());
+    }
+    if DEVICE.load(Ordering::Acquire).is_null() {
+        return Err(Error::Transport(STATUS_DEVICE_NOT_READY));
     }
     file.open(&name(), &mut [])
 }

@@ -42,6 +42,14 @@ impl File {
         }
     }
 
+    /// Takes the handle and the reference out.
+    pub(crate) fn take(&self) -> Self {
+        Self {
+            handle: AtomicPtr::new(self.handle.swap(ptr::null_mut(), Ordering::AcqRel)),
+            object: AtomicPtr::new(self.object.swap(ptr::null_mut(), Ordering::AcqRel)),
+        }
+    }
+
     /// Opens `name` with an extended attribute (none if it is empty) and references the file object.
     ///
     /// # Errors

@@ -5,7 +5,12 @@
 //! system thread of the driver does it. The job lies on the waiting caller's stack, which a kernel-mode wait keeps
 //! resident, so the hop needs no memory and cannot fail. Nothing on this thread ever waits for the network.
 
-use core::{cell::UnsafeCell, ffi::c_void, mem::MaybeUninit, ptr};
+use core::{
+    cell::UnsafeCell,
+    mem::MaybeUninit,
+    ptr::{self, NonNull},
+    sync::atomic::{AtomicUsize, Ordering},
+};
 
 use rxce_engine::Error;
 use wdk_sys::PVOID;
@@ -14,15 +19,24 @@ use super::{
     event::Event,
     irql::{self, Pageable},
     spin_lock::SpinLock,
-    thread::SystemThread,
+    thread::{self, SystemThread},
 };
 
-/// Work that waits for the thread; lies on the stack of the caller, who waits for `done`.
-struct Job {
+/// Work that waits for the thread, as the first member of what it works on.
+pub(crate) struct Job {
     next: *mut Job,
-    run: unsafe fn(*mut c_void),
-    work: *mut c_void,
-    done: Event,
+    /// Gets the job, and may free it.
+    run: unsafe fn(NonNull<Job>),
+}
+
+impl Job {
+    /// A job that runs `run` with its own address.
+    pub(crate) const fn new(run: unsafe fn(NonNull<Self>)) -> Self {
+        Self {
+            next: ptr::null_mut(),
+            run,
+        }
+    }
 }
 
 struct Queue {
@@ -39,6 +53,8 @@ pub(crate) struct HandleThread {
     queue: SpinLock<Queue>,
     arrived: Event,
     thread: UnsafeCell<Option<SystemThread>>,
+    /// The thread, as a number to compare.
+    running: AtomicUsize,
 }
 
 // SAFETY: `thread` is touched only by `start` and `stop`, which the driver's entry points serialise.
@@ -53,6 +69,7 @@ pub(crate) static HANDLE_THREAD: HandleThread = HandleThread {
     }),
     arrived: Event::uninit(),
     thread: UnsafeCell::new(None),
+    running: AtomicUsize::new(0),
 };
 
 impl HandleThread {
@@ -94,7 +111,13 @@ impl HandleThread {
         if let Some(thread) = thread {
             self.queue.with(|queue| queue.stop = true);
             self.arrived.set();
-            thread.join();
+            if self.running.load(Ordering::Acquire) == thread::current() {
+                // The last close of our own device came from this thread and ended the service under it. Importers keep
+                // the image, in which the thread ends by itself.
+                thread.leave();
+            } else {
+                thread.join();
+            }
         }
     }
 
@@ -112,66 +135,79 @@ impl HandleThread {
 
     fn post<W: FnOnce() -> R + Send, R: Send>(&self, at: &Pageable, work: W) -> R {
         let mut errand = Errand {
+            job: Job::new(Errand::<W, R>::run),
             work: Some(work),
             result: MaybeUninit::uninit(),
-        };
-        let mut job = Job {
-            next: ptr::null_mut(),
-            run: Errand::<W, R>::run,
-            work: (&raw mut errand).cast(),
             done: Event::uninit(),
         };
-        // SAFETY: The job stays where it is until the wait below is over.
-        unsafe { job.done.init_manual_reset() };
-        let job_pointer = &raw mut job;
-        self.queue.with(|queue| {
-            if queue.first.is_null() {
-                queue.first = job_pointer;
-            } else {
-                // SAFETY: `last` is the `next` of a job that still waits, under the lock that unlinks it.
-                unsafe { *queue.last = job_pointer };
-            }
-            // SAFETY: The job lives until it was served, and is unlinked before.
-            queue.last = unsafe { &raw mut (*job_pointer).next };
-        });
-        self.arrived.set();
-        // SAFETY: The thread only reads the job until it has signalled `done`.
-        let done = unsafe { &(*job_pointer).done };
-        done.wait(at);
+        // SAFETY: The errand stays where it is until the wait below is over.
+        unsafe { errand.done.init_manual_reset() };
+        // SAFETY: As above; it is queued once.
+        unsafe { self.queue(NonNull::from(&mut errand).cast()) };
+        errand.done.wait(at);
         // SAFETY: The thread has run the work, once, before it signalled.
         unsafe { errand.result.assume_init() }
     }
 
+    /// Queues a job; nobody waits for it here.
+    ///
+    /// # Safety
+    ///
+    /// The job stays where it is until it runs, and is not queued already.
+    ///
+    /// # IRQL
+    ///
+    /// `<= DISPATCH_LEVEL`
+    pub(crate) unsafe fn queue(&self, job: NonNull<Job>) {
+        let job = job.as_ptr();
+        // SAFETY: Forwarded: the job is ours.
+        unsafe { (*job).next = ptr::null_mut() };
+        self.queue.with(|queue| {
+            if queue.first.is_null() {
+                queue.first = job;
+            } else {
+                // SAFETY: `last` is the `next` of a job that still waits, under the lock that unlinks it.
+                unsafe { *queue.last = job };
+            }
+            // SAFETY: The job lives until it runs, and is unlinked before.
+            queue.last = unsafe { &raw mut (*job).next };
+        });
+        self.arrived.set();
+    }
+
     fn take(&self) -> Next {
         self.queue.with(|queue| {
-            let first = queue.first;
-            if first.is_null() {
+            let Some(first) = NonNull::new(queue.first) else {
                 return if queue.stop { Next::Stop } else { Next::Idle };
-            }
+            };
             // SAFETY: A queued job lives until it was served.
-            queue.first = unsafe { (*first).next };
+            queue.first = unsafe { first.as_ref() }.next;
             Next::Job(first)
         })
     }
 }
 
 enum Next {
-    Job(*mut Job),
+    Job(NonNull<Job>),
     Idle,
     Stop,
 }
 
+/// A job whose owner waits for the result, on his stack.
+#[repr(C)]
 struct Errand<W, R> {
+    job: Job,
     work: Option<W>,
     result: MaybeUninit<R>,
+    done: Event,
 }
 
 impl<W: FnOnce() -> R, R> Errand<W, R> {
     /// # Safety
     ///
-    /// `errand` is the errand of a job that is served for the first time.
-    unsafe fn run(errand: *mut c_void) {
-        let errand = errand.cast::<Self>();
+    /// `job` is the first member of an errand that is served for the first time.
+    unsafe fn run(job: NonNull<Job>) {
+        let errand = job.cast::<Self>().as_ptr();
         // SAFETY: The owner of the errand waits and does not touch it.
         let work = unsafe { (*errand).work.take() };
         if let Some(work) = work {
@@ -179,21 +215,24 @@ impl<W: FnOnce() -> R, R> Errand<W, R> {
             // SAFETY: As above.
             unsafe { (*errand).result.write(result) };
         }
+        // SAFETY: As above; the errand is not touched after this.
+        unsafe { (*errand).done.set() };
     }
 }
 
 unsafe extern "C" fn serve(_context: PVOID) {
     // SAFETY: A system thread starts at PASSIVE_LEVEL.
     let at = unsafe { Pageable::assume() };
+    HANDLE_THREAD
+        .running
+        .store(thread::current(), Ordering::Release);
     loop {
         match HANDLE_THREAD.take() {
             Next::Job(job) => {
-                // SAFETY: The job's owner waits until `done` is signalled.
-                let (run, work) = unsafe { ((*job).run, (*job).work) };
-                // SAFETY: The job was unlinked, so it is served once.
-                unsafe { run(work) };
-                // SAFETY: As above; the job is not touched after this.
-                unsafe { (*job).done.set() };
+                // SAFETY: A queued job lives until it runs.
+                let run = unsafe { job.as_ref() }.run;
+                // SAFETY: The job was unlinked, so it runs once.
+                unsafe { run(job) };
             }
             Next::Idle => HANDLE_THREAD.arrived.wait(&at),
             Next::Stop => return,

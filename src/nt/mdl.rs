@@ -37,6 +37,27 @@ pub(crate) unsafe fn byte_count(element: NonNull<MDL>) -> u32 {
     unsafe { (*element.as_ptr()).ByteCount }
 }
 
+/// More elements than any honest chain has.
+const MOST_ELEMENTS: usize = 0x1_0000;
+
+/// How many of `wanted` bytes a chain can take.
+///
+/// # Safety
+///
+/// The chain is valid or NULL.
+pub(crate) unsafe fn length_up_to(chain: PMDL, wanted: u32) -> u32 {
+    let mut total = 0_u32;
+    // SAFETY: Forwarded.
+    for element in unsafe { elements(chain) }.take(MOST_ELEMENTS) {
+        // SAFETY: The iterator yields valid elements.
+        total = total.saturating_add(unsafe { byte_count(element) });
+        if total >= wanted {
+            return wanted;
+        }
+    }
+    total
+}
+
 /// The element that holds byte `offset` of a chain, and the offset inside it.
 ///
 /// # Safety
@@ -90,6 +111,9 @@ pub(crate) unsafe fn copy_into(chain: PMDL, offset: u32, source: &[u8]) -> Resul
     Ok(())
 }
 
+/// `MdlMappingNoExecute`: code integrity demands it.
+const NO_EXECUTE: u32 = 0x4000_0000;
+
 /// `MmGetSystemAddressForMdlSafe`.
 unsafe fn system_address(element: NonNull<MDL>) -> Option<NonNull<u8>> {
     // SAFETY: Forwarded: the element is valid.
@@ -106,7 +130,7 @@ unsafe fn system_address(element: NonNull<MDL>) -> Option<NonNull<u8>> {
             MmCached,
             ptr::null_mut(),
             0,
-            NormalPagePriority as u32,
+            NormalPagePriority as u32 | NO_EXECUTE,
         )
     };
     NonNull::new(mapped.cast())

@@ -90,6 +90,16 @@ impl<T: Pooled> PoolBox<T> {
         Self(block)
     }
 
+    /// Moves the value out and frees its block.
+    pub(crate) fn into_inner(self) -> T {
+        let block = self.into_raw();
+        // SAFETY: The box owned an initialised value, which is moved out once.
+        let value = unsafe { block.read() };
+        // SAFETY: The block came from `allocate` with this tag; its value is gone.
+        unsafe { free(block.cast(), T::TAG) };
+        value
+    }
+
     /// The address of the value, which stays the same for its whole life.
     pub(crate) const fn as_ptr(&self) -> NonNull<T> {
         self.0

@@ -122,8 +122,9 @@ impl SharedRundown {
     /// `<= DISPATCH_LEVEL`
     #[must_use]
     pub(crate) fn acquire(&self) -> bool {
-        // SAFETY: The protection exists from the start of the driver to its end.
-        unsafe { ntddk::ExAcquireRundownProtectionCacheAware(self.get()) != 0 }
+        let block = self.get();
+        // SAFETY: The protection exists from the start of the engine to its end; a service that was stopped has none.
+        !block.is_null() && unsafe { ntddk::ExAcquireRundownProtectionCacheAware(block) != 0 }
     }
 
     /// Gives a reference back.

@@ -86,4 +86,14 @@ impl SystemThread {
         // SAFETY: The handle was opened in `start` and is closed once.
         let _ = unsafe { ntddk::ZwClose(self.0) };
     }
+
+    /// Lets the thread end by itself.
+    ///
+    /// # IRQL
+    ///
+    /// `PASSIVE_LEVEL`
+    pub(crate) fn leave(self) {
+        // SAFETY: The handle was opened in `start` and is closed once.
+        let _ = unsafe { ntddk::ZwClose(self.0) };
+    }
 }

@@ -8,6 +8,8 @@ use wdk_sys::ntddk;
 ///
 /// any
 pub(crate) fn now_100ns() -> u64 {
-    // SAFETY: KeQueryInterruptTime only reads a counter.
-    unsafe { ntddk::KeQueryInterruptTime() }
+    // The plain KeQueryInterruptTime is a macro over shared data in some headers, and no export.
+    let mut counter = 0;
+    // SAFETY: The routine reads the clock and writes the performance counter's value.
+    unsafe { ntddk::KeQueryInterruptTimePrecise(&raw mut counter) }
 }

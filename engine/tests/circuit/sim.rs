@@ -5,13 +5,16 @@
 
 use std::{
     mem,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use rxce_engine::circuit::Waited;
 use shuttle::{
     rand::{Rng, thread_rng},
-    sync::{Arc, Condvar, Mutex, MutexGuard},
+    sync::{Condvar, Mutex, MutexGuard},
     thread::{self, JoinHandle},
 };
 
@@ -45,6 +48,7 @@ struct State {
     parked: usize,
     epoch: u64,
     future: Vec<(u64, Job)>,
+    last_resort: Option<Job>,
     threads: Vec<JoinHandle<()>>,
     signalled: bool,
     wait: Option<Wait>,
@@ -92,6 +96,7 @@ impl Sim {
                 parked: 0,
                 epoch: 0,
                 future: Vec::new(),
+                last_resort: None,
                 threads: Vec::new(),
                 signalled: false,
                 wait: None,
@@ -154,6 +159,11 @@ impl Sim {
         }
     }
 
+    /// Runs `job` on a thread of its own if the world comes to a halt: nobody runs, and nothing is going to happen.
+    pub(crate) fn as_last_resort(&self, job: impl FnOnce() + Send + 'static) {
+        self.lock().last_resort = Some(Box::new(job));
+    }
+
     /// Lets everything that was started come to its end, whatever it starts itself included.
     pub(crate) fn settle(self: &Arc<Self>) {
         if !self.started.swap(true, Ordering::Relaxed) {
@@ -190,8 +200,16 @@ impl Sim {
                 self.expire(&mut state);
                 continue;
             }
-            if let Some(due) = state.next_due().filter(|_| state.running == 0) {
+            let due = state.next_due();
+            if let Some(due) = due.filter(|_| state.running == 0) {
                 self.pass_to(&mut state, due);
+                continue;
+            }
+            if state.running == 0
+                && state.parked > 0
+                && let Some(job) = state.last_resort.take()
+            {
+                self.spawn_locked(&mut state, job);
                 continue;
             }
             state = self.clock.wait(state).expect("no thread has panicked");
@@ -319,5 +337,10 @@ impl Sim {
             state.running_down = true;
             (state.references == 0).then_some(())
         });
+    }
+
+    /// Whether nobody has a reference.
+    pub(crate) fn is_free(&self) -> bool {
+        self.lock().references == 0
     }
 }

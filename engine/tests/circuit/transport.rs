@@ -1,13 +1,12 @@
 //! A transport, friendly or hostile: it completes what it gets inside the call, later on another thread, or not before
 //! an abort, a cancellation, or the close.
 
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use rxce_engine::{
     circuit::Submission,
     life::{Closing, Mode},
 };
-use shuttle::sync::Arc;
 
 use crate::{
     chance::{coin, one_of},
@@ -75,9 +74,13 @@ impl Temper {
         }
     }
 
-    /// A choice that a script leaves to the test.
+    /// A choice that no script has made.
     fn whim(self) -> bool {
-        !matches!(self, Self::Scripted(_)) && coin()
+        !self.is_scripted() && coin()
+    }
+
+    const fn is_scripted(self) -> bool {
+        matches!(self, Self::Scripted(_))
     }
 }
 
@@ -88,10 +91,8 @@ pub(crate) struct Wire {
     pub(crate) releases: usize,
     pub(crate) aborts: usize,
     pub(crate) closes: usize,
-    /// When the last abort came.
-    pub(crate) aborted_at: Option<u64>,
-    /// When the handle was closed.
-    pub(crate) closed_at: Option<u64>,
+    /// An abort came when no connect had come yet.
+    pub(crate) abort_before_connect: bool,
     pending: Vec<(Handle, Ends)>,
 }
 
@@ -140,7 +141,6 @@ impl Transport {
     }
 
     fn disconnect(&self, vc: &Arc<Vc>, request: Handle, mode: Mode) {
-        let now = vc.sim().now();
         let mut victims = Vec::new();
         let arrival = {
             let mut wire = self.lock();
@@ -151,7 +151,7 @@ impl Transport {
                 }
                 Mode::Abort => {
                     wire.aborts += 1;
-                    wire.aborted_at = Some(now);
+                    wire.abort_before_connect = wire.connects == 0;
                     let doomed = |&mut (_, ends): &mut (Handle, Ends)| ends == Ends::OnAbort;
                     victims = wire.pending.extract_if(.., doomed).collect();
                     Arrival::Abort
@@ -207,8 +207,31 @@ impl Transport {
                 vc.sim()
                     .later(delay, move || circuit.complete(request, status));
             }
-            Ends::OnAbort | Ends::OnCancel | Ends::OnClose => wire.pending.push((request, ends)),
+            Ends::OnAbort | Ends::OnCancel | Ends::OnClose => {
+                wire.pending.push((request, ends));
+                drop(wire);
+                if arrival == Arrival::Connect && !self.temper.is_scripted() {
+                    self.limit_connect(vc, request);
+                }
+            }
         }
+    }
+
+    /// Nobody waits for ever for a peer that does not answer.
+    fn limit_connect(&self, vc: &Arc<Vc>, request: Handle) {
+        let circuit = vc.clone();
+        vc.sim().as_last_resort(move || {
+            let transport = circuit.transport();
+            let pending = {
+                let mut wire = transport.lock();
+                let at = wire.pending.iter().position(|&(r, _)| r == request);
+                at.map(|at| wire.pending.swap_remove(at))
+            };
+            if pending.is_some() {
+                circuit.record(|record| record.connect_timed_out = true);
+                circuit.complete(request, FAILED);
+            }
+        });
     }
 
     /// `IoCancelIrp`.
@@ -228,11 +251,9 @@ impl Transport {
 
     /// `IRP_MJ_CLEANUP` of the endpoint's handle.
     pub(crate) fn close(&self, vc: &Arc<Vc>) {
-        let now = vc.sim().now();
         let pending = {
             let mut wire = self.lock();
             wire.closes += 1;
-            wire.closed_at = Some(now);
             std::mem::take(&mut wire.pending)
         };
         for (request, _) in pending {

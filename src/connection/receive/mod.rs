@@ -117,9 +117,19 @@ unsafe fn offer_indication(circuit: &Circuit, event: &Indicated) -> Reply {
     let backlog = unsafe { circuit.backlog(channel).get() };
     if !backlog.is_empty() {
         // Older bytes wait: these come behind them, as far as they fit, and all are offered together.
-        let appended = backlog.append(bytes);
-        let wanted = offer::offer_backlog(circuit, channel, event.flags, backlog);
-        return conclude(circuit, channel, wanted, appended, event.indicated);
+        let mut rest = bytes;
+        let mut taken = 0_u32;
+        loop {
+            let appended = backlog.append(rest);
+            taken = taken.saturating_add(appended);
+            rest = rest.get(appended as usize..).unwrap_or(&[]);
+            let before = backlog.bytes().len();
+            let wanted = offer::offer_backlog(circuit, channel, event.flags, backlog);
+            let consumed = backlog.bytes().len() < before;
+            if wanted.is_some() || rest.is_empty() || !consumed {
+                return conclude(circuit, channel, wanted, taken, event.indicated);
+            }
+        }
     }
     match offer::ask(circuit, channel, event.flags, bytes, event.available) {
         Answer::Refused => {
@@ -164,6 +174,16 @@ fn conclude(
             Reply::taken(taken)
         }
         Started::TornDown => Reply::taken(indicated),
+    }
+}
+
+/// Fetches what was refused before the client knew of the circuit.
+pub(super) fn catch_up(circuit: &Circuit, channel: Channel) {
+    let held = engine::change(circuit, |ledger| {
+        ledger.life.admits_receive() && ledger.streams.of(channel).claim_held()
+    });
+    if held {
+        transfer::redeliver(circuit, channel);
     }
 }
 

@@ -1,6 +1,6 @@
 //! Offers of bytes to the client's Receive, and what it answers.
 
-use rxce_engine::receive::Channel;
+use rxce_engine::{circuit::Circuit as _, receive::Channel};
 use wdk_sys::{
     PMDL, PVOID, STATUS_INSUFFICIENT_RESOURCES, STATUS_MORE_PROCESSING_REQUIRED, STATUS_SUCCESS,
 };
@@ -32,9 +32,6 @@ pub(super) enum Answer {
     /// So many were consumed, and the following ones go to a chain.
     More { taken: u32, wanted: Wanted },
 }
-
-/// More elements than any honest chain has.
-const MOST_ELEMENTS: usize = 0x1_0000;
 
 /// The client's Receive for a stream. There is none for expedited data unless the client gave one.
 pub(super) const fn callback(circuit: &Circuit, channel: Channel) -> Option<abi::Receive> {
@@ -86,7 +83,7 @@ pub(super) fn ask(
     let taken = taken.min(indicated);
     if status == STATUS_MORE_PROCESSING_REQUIRED {
         // SAFETY: The client hands over a valid chain, or NULL.
-        let bytes = unsafe { chain_length(chain, size) };
+        let bytes = unsafe { mdl::length_up_to(chain, size) };
         if bytes < size || bytes == 0 {
             report::misuse(
                 c"RxCeReceiveEventHandler",
@@ -112,24 +109,6 @@ pub(super) fn ask(
     }
 }
 
-/// How many of `wanted` bytes a chain can take.
-///
-/// # Safety
-///
-/// The chain is valid or NULL.
-unsafe fn chain_length(chain: PMDL, wanted: u32) -> u32 {
-    let mut total = 0_u32;
-    // SAFETY: Forwarded.
-    for element in unsafe { mdl::elements(chain) }.take(MOST_ELEMENTS) {
-        // SAFETY: The iterator yields valid elements.
-        total = total.saturating_add(unsafe { mdl::byte_count(element) });
-        if total >= wanted {
-            return wanted;
-        }
-    }
-    total
-}
-
 /// Offers the bytes that wait until nothing waits, nothing is taken, or the client wants more than there is. The caller
 /// has the guard of the stream.
 pub(super) fn offer_backlog(
@@ -138,15 +117,18 @@ pub(super) fn offer_backlog(
     flags: u32,
     backlog: &mut Waiting,
 ) -> Option<Wanted> {
-    while !backlog.is_empty() {
+    // A tear-down may claim the circuit at any time: the client hears no more of it then.
+    while !backlog.is_empty() && circuit.hold(|ledger| ledger.life.admits_receive()) {
         let available = u32::try_from(backlog.bytes().len()).unwrap_or(u32::MAX);
         match ask(circuit, channel, flags, backlog.bytes(), available) {
             Answer::Refused | Answer::Taken(0) => return None,
             Answer::Taken(taken) => backlog.consume(taken as usize),
             Answer::More { taken, wanted } => {
                 backlog.consume(taken as usize);
-                if let Some(missing) = fill(circuit, wanted, backlog) {
-                    return Some(missing);
+                match fill(circuit, wanted, backlog) {
+                    Filled::Full => {}
+                    Filled::Missing(missing) => return Some(missing),
+                    Filled::Unmapped => return None,
                 }
             }
         }
@@ -154,8 +136,18 @@ pub(super) fn offer_backlog(
     None
 }
 
-/// Copies what waits into the client's memory. What is still missing, if anything.
-fn fill(circuit: &Circuit, wanted: Wanted, backlog: &mut Waiting) -> Option<Wanted> {
+/// What became of an attempt to fill the client's memory from what waits.
+enum Filled {
+    /// It is full, and the client was told.
+    Full,
+    /// There is more to come.
+    Missing(Wanted),
+    /// The memory could not be reached, and the client was told.
+    Unmapped,
+}
+
+/// Copies what waits into the client's memory.
+fn fill(circuit: &Circuit, wanted: Wanted, backlog: &mut Waiting) -> Filled {
     let waiting = backlog.bytes();
     let (now, _) = waiting
         .split_at_checked(wanted.bytes as usize)
@@ -164,7 +156,7 @@ fn fill(circuit: &Circuit, wanted: Wanted, backlog: &mut Waiting) -> Option<Want
     // SAFETY: The client's chain is valid, locked, and describes `wanted.bytes` bytes at least.
     if unsafe { mdl::copy_into(wanted.chain, 0, now) }.is_err() {
         transfer::data_ready(circuit, wanted, STATUS_INSUFFICIENT_RESOURCES);
-        return None;
+        return Filled::Unmapped;
     }
     backlog.consume(count);
     let wanted = Wanted {
@@ -172,8 +164,8 @@ fn fill(circuit: &Circuit, wanted: Wanted, backlog: &mut Waiting) -> Option<Want
         ..wanted
     };
     if wanted.copied < wanted.bytes {
-        return Some(wanted);
+        return Filled::Missing(wanted);
     }
     transfer::data_ready(circuit, wanted, STATUS_SUCCESS);
-    None
+    Filled::Full
 }

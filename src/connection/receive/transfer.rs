@@ -12,8 +12,8 @@ use rxce_engine::{
     receive::{Channel, Next, Room},
 };
 use wdk_sys::{
-    NTSTATUS, PIRP, PMDL, STATUS_CONNECTION_DISCONNECTED, STATUS_INSUFFICIENT_RESOURCES,
-    STATUS_SUCCESS,
+    NTSTATUS, PIRP, PMDL, STATUS_BUFFER_OVERFLOW, STATUS_CONNECTION_DISCONNECTED,
+    STATUS_INSUFFICIENT_RESOURCES, STATUS_SUCCESS,
 };
 
 use super::{
@@ -163,7 +163,11 @@ fn list(
         .spare_receive(channel)
         .filter(|request| unsafe { request.as_ref() }.fits(&target));
     let request: NonNull<Request> = match spare {
-        Some(request) => request,
+        Some(request) => {
+            // SAFETY: The spare request is idle, and only whoever has the guard uses it.
+            unsafe { request.as_ref() }.renew();
+            request
+        }
         None => {
             let purpose = Purpose::Receive(Transfer::new(channel));
             Request::new(
@@ -247,17 +251,19 @@ pub(super) fn redeliver(circuit: &Circuit, channel: Channel) {
                 unsafe { go_on(request) };
             }
         }
-        Err(Error::InsufficientResources) => {
-            // A stream with a hole cannot go on, and a clean end beats a stall.
-            let notice = engine::change(circuit, |ledger| {
-                ledger.streams.of(channel).abandon();
-                ledger.life.remote_disconnect(TDI_DISCONNECT_ABORT)
-            });
-            if let Some(notice) = notice {
-                events::notify(circuit, notice);
-            }
-        }
+        Err(Error::InsufficientResources) => abort(circuit, channel),
         Err(_) => abandon(circuit, channel),
+    }
+}
+
+/// Treats the circuit as aborted by the peer: a stream with a hole cannot go on, and a clean end beats a stall.
+fn abort(circuit: &Circuit, channel: Channel) {
+    let notice = engine::change(circuit, |ledger| {
+        ledger.streams.of(channel).abandon();
+        ledger.life.remote_disconnect(TDI_DISCONNECT_ABORT)
+    });
+    if let Some(notice) = notice {
+        events::notify(circuit, notice);
     }
 }
 
@@ -453,7 +459,12 @@ fn fetched(circuit: &Circuit, request: Handle, channel: Channel, status: NTSTATU
         ledger.remove(&request, Kind::Receive);
         ledger.life.admits_receive()
     });
-    if !alive || !wdk::nt_success(status) || bytes == 0 {
+    if alive && status == STATUS_INSUFFICIENT_RESOURCES {
+        abort(circuit, channel);
+        return;
+    }
+    let useful = wdk::nt_success(status) || status == STATUS_BUFFER_OVERFLOW;
+    if !alive || !useful {
         // In a tear-down nobody hears of the bytes; otherwise the disconnect event tells.
         abandon(circuit, channel);
         return;

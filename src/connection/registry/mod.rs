@@ -7,7 +7,7 @@ pub(crate) mod ids;
 pub(crate) mod pointers;
 mod segments;
 
-use core::{ops::Deref, ptr::NonNull};
+use core::{cell::Cell, ops::Deref, ptr::NonNull};
 
 use rxce_engine::Error;
 
@@ -20,6 +20,8 @@ pub(crate) enum Kind {
     Address,
     Connection,
     Circuit,
+    /// A place for a circuit or a connection of which nobody knows yet which block will be there.
+    Placeholder,
 }
 
 /// What every block begins with.
@@ -28,9 +30,9 @@ pub(crate) struct Header {
     /// Address of the client's structure.
     key: usize,
     /// Next block of the same bucket; under the shard's lock.
-    next: *mut Header,
+    next: Cell<*mut Header>,
     /// Whether a look-up by pointer may find it; under the shard's lock.
-    usable: bool,
+    usable: Cell<bool>,
     rundown: Rundown,
 }
 
@@ -40,8 +42,8 @@ impl Header {
         Self {
             kind,
             key,
-            next: core::ptr::null_mut(),
-            usable: false,
+            next: Cell::new(core::ptr::null_mut()),
+            usable: Cell::new(false),
             rundown: Rundown::uninit(),
         }
     }

@@ -38,7 +38,7 @@ unsafe impl Send for Table {}
 pub(crate) fn find<T: Block>(key: usize) -> Found<T> {
     shard(key).with(|table| match table.find(key) {
         // SAFETY: The header is registered, under this lock.
-        Some(header) if unsafe { header.as_ref() }.usable => unsafe { take(header) },
+        Some(header) if unsafe { header.as_ref() }.usable.get() => unsafe { take(header) },
         _ => Found::Nothing,
     })
 }
@@ -101,17 +101,38 @@ pub(crate) unsafe fn reserve<T: Block>(block: NonNull<T>) -> Result<Ref<T>, Erro
         .inspect(|_| grow(key))
 }
 
+/// Puts a block into the place of one that was reserved for the same structure, and lets look-ups find it.
+///
+/// # Safety
+///
+/// `old` is registered under the key of `new`, which lives until [`remove`] and whose rundown protection is initialised.
+///
+/// # IRQL
+///
+/// `<= DISPATCH_LEVEL`
+pub(crate) unsafe fn replace<O: Block, N: Block>(old: NonNull<O>, new: NonNull<N>) {
+    let header: NonNull<Header> = new.cast();
+    // SAFETY: Forwarded: the block exists.
+    let key = unsafe { header.as_ref() }.key;
+    shard(key).with(|table| {
+        table.remove(key, old.cast());
+        // SAFETY: The member changes only under this lock.
+        unsafe { header.as_ref() }.usable.set(true);
+        table.insert(key, header);
+    });
+}
+
 /// Lets look-ups find a reserved block.
 ///
 /// # IRQL
 ///
 /// `<= DISPATCH_LEVEL`
 pub(crate) fn set_usable<T: Block>(block: &Ref<T>) {
-    let mut header: NonNull<Header> = block.as_ptr().cast();
+    let header: NonNull<Header> = block.as_ptr().cast();
     // SAFETY: The reference keeps the block.
     let key = unsafe { header.as_ref() }.key;
     // SAFETY: The member changes only under this lock.
-    shard(key).with(|_| unsafe { header.as_mut().usable = true });
+    shard(key).with(|_| unsafe { header.as_ref() }.usable.set(true));
 }
 
 /// Removes a block, after the last write to the client's structure.
@@ -194,16 +215,16 @@ impl Table {
             if header_ref.key == key {
                 return at;
             }
-            at = NonNull::new(header_ref.next);
+            at = NonNull::new(header_ref.next.get());
         }
         None
     }
 
-    fn insert(&mut self, key: usize, mut header: NonNull<Header>) {
+    fn insert(&mut self, key: usize, header: NonNull<Header>) {
         let bucket = self.bucket(key);
         if let Some(head) = self.heads.get(bucket) {
             // SAFETY: The block exists, and its link is this table's.
-            unsafe { header.as_mut().next = *head };
+            unsafe { header.as_ref() }.next.set(*head);
             *head = header.as_ptr();
             self.blocks = self.blocks.saturating_add(1);
         }
@@ -222,7 +243,7 @@ impl Table {
                 return;
             }
             // SAFETY: A registered block exists.
-            let next = unsafe { &raw mut (*at).next };
+            let next = unsafe { (*at).next.as_ptr() };
             if at == header.as_ptr() {
                 // SAFETY: Both links belong to this table.
                 unsafe { *link = *next };
@@ -246,13 +267,13 @@ impl Table {
         let head = self.heads.get(source)?;
         let mut chain = core::mem::replace(head, ptr::null_mut());
         self.buckets = self.buckets.saturating_add(1);
-        while let Some(mut header) = NonNull::new(chain) {
+        while let Some(header) = NonNull::new(chain) {
             // SAFETY: A registered block exists, and its link is this table's.
-            let header_ref = unsafe { header.as_mut() };
-            chain = header_ref.next;
+            let header_ref = unsafe { header.as_ref() };
+            chain = header_ref.next.get();
             let bucket = spread::bucket(spread::hash(header_ref.key), self.buckets);
             if let Some(head) = self.heads.get(bucket) {
-                header_ref.next = *head;
+                header_ref.next.set(*head);
                 *head = header.as_ptr();
             }
         }

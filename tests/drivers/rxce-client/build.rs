@@ -49,7 +49,8 @@ fn bindings(include: &std::path::Path, output: &std::path::Path) -> Result<()> {
         .allowlist_type("_ADAPTER_STATUS")
         .allowlist_recursively(false)
         .parse_callbacks(Box::new(KernelTypes))
-        .allowlist_type("_?P?(RXCE|TDI|TA|TRANSPORT|CONNECTION)_.*")
+        .allowlist_type("_?P?(RXCE|RX|TDI|TA|TRANSPORT|CONNECTION)_.*")
+        .allowlist_type("_RDBSS_DEVICE_OBJECT")
         .allowlist_type("eNameBufferType")
         // Plug and play notifications, which need more of NDIS than a client of the engine does.
         .blocklist_type(".*(PNP_POWER_HANDLER|CLIENT_INTERFACE_INFO)")

@@ -43,8 +43,10 @@ mod services;
 pub mod signal;
 pub mod stop;
 pub mod tcp;
+pub mod tdi;
 pub mod thread;
 pub mod trace;
+pub mod udp;
 
 pub use account::{Account, account};
 pub(crate) use boot::options;

@@ -6,13 +6,17 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+mod answers;
+
+pub use answers::{Answer, Answers, Routine};
+
 /// The control device.
 pub const DEVICE_NAME: &str = r"\Device\RxceConform";
 /// Its symbolic link, `\\.\RxceConform` for user mode.
 pub const LINK_NAME: &str = r"\DosDevices\RxceConform";
 
 /// A change of any record below changes this number.
-pub const INTERFACE_VERSION: u32 = 1;
+pub const INTERFACE_VERSION: u32 = 2;
 
 /// `CTL_CODE(FILE_DEVICE_UNKNOWN, function, METHOD_BUFFERED, FILE_READ_DATA | FILE_WRITE_DATA)`.
 const fn control_code(function: u32) -> u32 {
@@ -78,6 +82,8 @@ pub struct RunResult {
     pub verdict: Verdict,
     /// Parts of the vector that this kernel could not check, while the rest ran.
     pub parts_missing: u32,
+    /// What the routines answered meanwhile.
+    pub answers: Answers,
     /// What was seen and expected; which parts were missing.
     pub text: Text<TEXT_LENGTH>,
 }
@@ -167,7 +173,7 @@ impl VectorInfo {
 
 impl RunResult {
     /// Encoded size.
-    pub const SIZE: usize = 8 + TEXT_LENGTH;
+    pub const SIZE: usize = 8 + Answers::SIZE + TEXT_LENGTH;
 
     /// Encodes the record.
     #[must_use]
@@ -180,7 +186,8 @@ impl RunResult {
         let mut out = [0; Self::SIZE];
         put(&mut out, 0, &verdict.to_le_bytes());
         put(&mut out, 4, &self.parts_missing.to_le_bytes());
-        put(&mut out, 8, &self.text.0);
+        put(&mut out, 8, &self.answers.to_bytes());
+        put(&mut out, 8 + Answers::SIZE, &self.text.0);
         out
     }
 
@@ -195,7 +202,8 @@ impl RunResult {
                 _ => return None,
             },
             parts_missing: u32_at(bytes, 4)?,
-            text: text_at(bytes, 8)?,
+            answers: Answers::from_bytes(bytes.get(8..)?)?,
+            text: text_at(bytes, 8 + Answers::SIZE)?,
         })
     }
 }
@@ -234,6 +242,7 @@ mod tests {
         let result = RunResult {
             verdict: Verdict::Failed,
             parts_missing: 2,
+            answers: Answers::none(),
             text: Text::new("seen 1, expected 2"),
         };
         assert_eq!(RunResult::from_bytes(&result.to_bytes()), Some(result));

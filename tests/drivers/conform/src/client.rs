@@ -5,7 +5,7 @@ use core::{ffi::c_void, ptr, slice};
 use rxce_client::{RXCE_ADDRESS_EVENT_HANDLER, RXCE_CONNECTION_EVENT_HANDLER, RXCE_VC};
 use wdk_sys::{NTSTATUS, PMDL};
 
-use crate::nt::{event::Event, status, time, watch::Watch};
+use crate::nt::{event::Event, irql, status, time, watch::Watch};
 
 /// The one recorder: vectors run one at a time.
 pub(crate) static CLIENT: Watch<Client> = Watch::new(Client::new());
@@ -27,6 +27,24 @@ pub(crate) enum Call {
     SendComplete,
     SendSubmitted,
     AddressError,
+    Datagram,
+    DatagramReady,
+    DatagramPossible,
+    DatagramSent,
+}
+
+impl Call {
+    /// Whether it is one of an address's callbacks.
+    const fn is_of_address(self) -> bool {
+        matches!(
+            self,
+            Self::AddressError
+                | Self::Datagram
+                | Self::DatagramReady
+                | Self::DatagramPossible
+                | Self::DatagramSent
+        )
+    }
 }
 
 /// One call as it came.
@@ -39,6 +57,8 @@ pub(crate) struct Called {
     pub(crate) status: NTSTATUS,
     /// Disconnect flags; bytes indicated; bytes copied.
     pub(crate) value: u32,
+    /// Level it came at.
+    pub(crate) irql: u8,
 }
 
 /// What to answer to a receive indication.
@@ -52,6 +72,8 @@ pub(crate) enum Answer {
     Refuse,
     /// Take what is indicated, and this many further bytes into the chain. Once: then [`Answer::Take`].
     More(PMDL, u32),
+    /// Take this many, and say so, whatever was indicated.
+    Claim(u32),
 }
 
 /// A place where the receive callback stops until it may go on. PASSIVE_LEVEL only.
@@ -68,12 +90,23 @@ const STREAM: usize = 512;
 pub(crate) struct Client {
     calls: [Option<Called>; CALLS],
     made: usize,
-    answer: Answer,
+    /// By lane: normal data, expedited data, datagrams.
+    answers: [Answer; LANES],
     gate: Option<Gate>,
-    /// Bytes taken from indications, in order.
-    stream: [u8; STREAM],
-    streamed: usize,
+    /// Bytes taken from indications, in order, by lane.
+    streams: [[u8; STREAM]; LANES],
+    streamed: [usize; LANES],
     wrong_context: bool,
+}
+
+const LANES: usize = 3;
+
+/// Where data comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lane {
+    Normal,
+    Expedited,
+    Datagram,
 }
 
 // SAFETY: The raw pointers are only compared, or point to events that outlive their use (see `gate`).
@@ -84,10 +117,10 @@ impl Client {
         Self {
             calls: [None; CALLS],
             made: 0,
-            answer: Answer::Take,
+            answers: [Answer::Take; LANES],
             gate: None,
-            stream: [0; STREAM],
-            streamed: 0,
+            streams: [[0; STREAM]; LANES],
+            streamed: [0; LANES],
             wrong_context: false,
         }
     }
@@ -95,7 +128,7 @@ impl Client {
     /// Forgets everything.
     pub(crate) fn reset(&mut self) {
         self.forget_calls();
-        self.answer = Answer::Take;
+        self.answers = [Answer::Take; LANES];
         self.gate = None;
         self.wrong_context = false;
     }
@@ -104,12 +137,19 @@ impl Client {
     pub(crate) fn forget_calls(&mut self) {
         self.calls.fill(None);
         self.made = 0;
-        self.streamed = 0;
+        self.streamed = [0; LANES];
     }
 
-    /// What to answer to receive indications.
+    /// What to answer to indications of normal data.
     pub(crate) fn answer(&mut self, answer: Answer) {
-        self.answer = answer;
+        self.answer_on(Lane::Normal, answer);
+    }
+
+    /// What to answer to indications on one lane.
+    pub(crate) fn answer_on(&mut self, lane: Lane, answer: Answer) {
+        if let Some(slot) = self.answers.get_mut(lane as usize) {
+            *slot = answer;
+        }
     }
 
     /// Stops the next receive callback between `entered` and `go_on`; both outlive it.
@@ -123,6 +163,15 @@ impl Client {
             .iter()
             .flatten()
             .filter(|made| made.call == call)
+            .count()
+    }
+
+    /// How many calls of one kind came with one object.
+    pub(crate) fn count_of(&self, call: Call, object: *mut c_void) -> usize {
+        self.calls
+            .iter()
+            .flatten()
+            .filter(|made| made.call == call && made.object == object)
             .count()
     }
 
@@ -148,9 +197,22 @@ impl Client {
             .position(|made| made.call == call)
     }
 
-    /// Bytes taken from indications, in order.
+    /// Bytes taken from indications of normal data, in order.
     pub(crate) fn stream(&self) -> &[u8] {
-        self.stream.get(..self.streamed).unwrap_or_default()
+        self.stream_on(Lane::Normal)
+    }
+
+    /// Bytes taken from indications on one lane, in order.
+    pub(crate) fn stream_on(&self, lane: Lane) -> &[u8] {
+        let length = self
+            .streamed
+            .get(lane as usize)
+            .copied()
+            .unwrap_or_default();
+        self.streams
+            .get(lane as usize)
+            .and_then(|stream| stream.get(..length))
+            .unwrap_or_default()
     }
 
     /// Whether a callback came with a context that it was not built with.
@@ -166,11 +228,17 @@ impl Client {
         self.made = self.made.saturating_add(1);
     }
 
-    fn keep(&mut self, bytes: &[u8]) {
+    fn keep(&mut self, lane: Lane, bytes: &[u8]) {
+        let (Some(stream), Some(streamed)) = (
+            self.streams.get_mut(lane as usize),
+            self.streamed.get_mut(lane as usize),
+        ) else {
+            return;
+        };
         for &byte in bytes {
-            if let Some(slot) = self.stream.get_mut(self.streamed) {
+            if let Some(slot) = stream.get_mut(*streamed) {
                 *slot = byte;
-                self.streamed = self.streamed.saturating_add(1);
+                *streamed = streamed.saturating_add(1);
             }
         }
     }
@@ -191,11 +259,14 @@ pub(crate) fn connection_handlers() -> RXCE_CONNECTION_EVENT_HANDLER {
     }
 }
 
-/// An address's table with its error callback.
+/// An address's table with every callback.
 pub(crate) fn address_handlers() -> RXCE_ADDRESS_EVENT_HANDLER {
     RXCE_ADDRESS_EVENT_HANDLER {
         RxCeErrorEventHandler: Some(on_address_error),
-        ..Default::default()
+        RxCeReceiveDatagramEventHandler: Some(on_datagram),
+        RxCeDataReadyEventHandler: Some(on_datagram_ready),
+        RxCeSendPossibleEventHandler: Some(on_datagram_possible),
+        RxCeSendCompleteEventHandler: Some(on_datagram_sent),
     }
 }
 
@@ -207,7 +278,7 @@ fn note(
     status: NTSTATUS,
     value: u32,
 ) {
-    let expected = if call == Call::AddressError {
+    let expected = if call.is_of_address() {
         ADDRESS_CONTEXT
     } else {
         CONNECTION_CONTEXT
@@ -222,6 +293,7 @@ fn note(
                 object,
                 status,
                 value,
+                irql: irql::current(),
             },
         )
     });
@@ -279,48 +351,9 @@ unsafe extern "C" fn on_receive(
     chain: *mut PMDL,
     wanted: *mut u32,
 ) -> NTSTATUS {
-    note(
-        context,
-        Call::Receive,
-        vc,
-        ptr::null_mut(),
-        status::SUCCESS,
-        indicated,
-    );
-    let (answer, gate) = CLIENT.update(|client| {
-        let answer = client.answer;
-        if matches!(answer, Answer::More(..)) {
-            client.answer = Answer::Take;
-        }
-        (answer, client.gate.take())
-    });
-    if let Some(gate) = gate {
-        // SAFETY: The vector keeps both events until this callback has returned.
-        unsafe { &*gate.entered }.set();
-        // SAFETY: As above.
-        unsafe { &*gate.go_on }.wait(time::PATIENCE);
-    }
-    let take = match answer {
-        Answer::Take | Answer::More(..) => indicated,
-        Answer::TakeSome(count) => count.min(indicated),
-        Answer::Refuse => 0,
-    };
-    // SAFETY: At least `indicated` bytes are valid during the call (rxce.h).
-    let bytes = unsafe { slice::from_raw_parts(data.cast::<u8>(), take as usize) };
-    CLIENT.update(|client| client.keep(bytes));
-    // SAFETY: The engine's output parameter.
-    unsafe { *taken = take };
-    match answer {
-        Answer::Refuse => status::DATA_NOT_ACCEPTED,
-        Answer::More(mdl, size) => {
-            // SAFETY: The engine's output parameter.
-            unsafe { *chain = mdl };
-            // SAFETY: As above.
-            unsafe { *wanted = size };
-            status::MORE_PROCESSING_REQUIRED
-        }
-        Answer::Take | Answer::TakeSome(_) => status::SUCCESS,
-    }
+    note(context, Call::Receive, vc, ptr::null_mut(), 0, indicated);
+    // SAFETY: The engine's parameters.
+    unsafe { received(Lane::Normal, indicated, taken, data, chain, wanted) }
 }
 
 unsafe extern "C" fn on_receive_expedited(
@@ -330,21 +363,93 @@ unsafe extern "C" fn on_receive_expedited(
     indicated: u32,
     _available: u32,
     taken: *mut u32,
-    _data: *mut c_void,
-    _chain: *mut PMDL,
-    _wanted: *mut u32,
+    data: *mut c_void,
+    chain: *mut PMDL,
+    wanted: *mut u32,
 ) -> NTSTATUS {
+    let call = Call::ReceiveExpedited;
+    note(context, call, vc, ptr::null_mut(), 0, indicated);
+    // SAFETY: The engine's parameters.
+    unsafe { received(Lane::Expedited, indicated, taken, data, chain, wanted) }
+}
+
+unsafe extern "C" fn on_datagram(
+    context: *mut c_void,
+    source_length: i32,
+    source: *mut c_void,
+    _options_length: i32,
+    _options: *mut c_void,
+    _flags: u32,
+    indicated: u32,
+    _available: u32,
+    taken: *mut u32,
+    data: *mut c_void,
+    chain: *mut PMDL,
+    wanted: *mut u32,
+) -> NTSTATUS {
+    // The length of the sender's address goes where a status would.
+    let call = Call::Datagram;
     note(
         context,
-        Call::ReceiveExpedited,
-        vc,
+        call,
         ptr::null_mut(),
-        status::SUCCESS,
+        source,
+        source_length,
         indicated,
     );
+    // SAFETY: The engine's parameters.
+    unsafe { received(Lane::Datagram, indicated, taken, data, chain, wanted) }
+}
+
+/// Answers an indication as the vector prescribes.
+///
+/// # Safety
+///
+/// `data` has `indicated` bytes, the others are the engine's output parameters.
+unsafe fn received(
+    lane: Lane,
+    indicated: u32,
+    taken: *mut u32,
+    data: *mut c_void,
+    chain: *mut PMDL,
+    wanted: *mut u32,
+) -> NTSTATUS {
+    let (answer, gate) = CLIENT.update(|client| {
+        let slot = client.answers.get_mut(lane as usize);
+        let answer = slot.as_ref().map_or(Answer::Take, |answer| **answer);
+        if let (Answer::More(..), Some(slot)) = (answer, slot) {
+            *slot = Answer::Take;
+        }
+        (answer, client.gate.take())
+    });
+    if let Some(gate) = gate {
+        // SAFETY: The vector keeps both events until this callback has returned.
+        unsafe { &*gate.entered }.set();
+        // SAFETY: As above.
+        unsafe { &*gate.go_on }.wait(time::PATIENCE);
+    }
+    let (take, say) = match answer {
+        Answer::Take | Answer::More(..) => (indicated, indicated),
+        Answer::TakeSome(count) => (count.min(indicated), count.min(indicated)),
+        Answer::Claim(count) => (indicated, count),
+        Answer::Refuse => (0, 0),
+    };
+    // SAFETY: At least `indicated` bytes are valid during the call (rxce.h).
+    let bytes = unsafe { slice::from_raw_parts(data.cast::<u8>(), take as usize) };
+    CLIENT.update(|client| client.keep(lane, bytes));
     // SAFETY: The engine's output parameter.
-    unsafe { *taken = indicated };
-    status::SUCCESS
+    unsafe { *taken = say };
+    match answer {
+        Answer::Refuse => status::DATA_NOT_ACCEPTED,
+        Answer::More(mdl, size) => {
+            // SAFETY: The engine's output parameter.
+            unsafe { *chain = mdl };
+            // SAFETY: As above.
+            unsafe { *wanted = size };
+            status::MORE_PROCESSING_REQUIRED
+        }
+        Answer::Take | Answer::TakeSome(_) | Answer::Claim(_) => status::SUCCESS,
+    }
 }
 
 unsafe extern "C" fn on_send_possible(
@@ -397,5 +502,36 @@ unsafe extern "C" fn on_send_submitted(
     code: NTSTATUS,
 ) -> NTSTATUS {
     note(context, Call::SendSubmitted, vc, completion, code, 0);
+    status::SUCCESS
+}
+
+unsafe extern "C" fn on_datagram_ready(
+    context: *mut c_void,
+    chain: PMDL,
+    copied: u32,
+    code: NTSTATUS,
+) -> NTSTATUS {
+    let call = Call::DatagramReady;
+    note(context, call, ptr::null_mut(), chain.cast(), code, copied);
+    status::SUCCESS
+}
+
+unsafe extern "C" fn on_datagram_possible(
+    context: *mut c_void,
+    _vc: *mut RXCE_VC,
+    bytes: u32,
+) -> NTSTATUS {
+    let call = Call::DatagramPossible;
+    note(context, call, ptr::null_mut(), ptr::null_mut(), 0, bytes);
+    status::SUCCESS
+}
+
+unsafe extern "C" fn on_datagram_sent(
+    context: *mut c_void,
+    completion: *mut c_void,
+    code: NTSTATUS,
+) -> NTSTATUS {
+    let call = Call::DatagramSent;
+    note(context, call, ptr::null_mut(), completion, code, 0);
     status::SUCCESS
 }

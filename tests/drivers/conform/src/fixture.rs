@@ -387,6 +387,30 @@ pub(crate) fn send(vc: *mut RXCE_VC, data: &Buffer, context: usize) -> NTSTATUS 
     )
 }
 
+/// A datagram of `data` from the fixture's address to `peer`.
+pub(crate) fn send_datagram(
+    f: &Fixture,
+    peer: &Block<Ipv4>,
+    data: &Buffer,
+    context: usize,
+) -> NTSTATUS {
+    let mut information = information(peer);
+    engine::send_datagram(
+        f.address.ptr(),
+        &raw mut information,
+        0,
+        data.mdl(),
+        data.length(),
+        ptr::without_provenance_mut::<c_void>(context),
+    )
+}
+
+/// RxCeQueryInformation into `out`, all of it.
+pub(crate) fn query(vc: *mut RXCE_VC, class: u32, out: &mut [u8]) -> NTSTATUS {
+    let length = u32::try_from(out.len()).unwrap_or(u32::MAX);
+    engine::query_information(vc, class, out.as_mut_ptr().cast(), length)
+}
+
 /// A synchronous send of `data`.
 pub(crate) fn send_and_wait(vc: *mut RXCE_VC, data: &Buffer) -> NTSTATUS {
     engine::send(

@@ -58,6 +58,7 @@ fn result(verdict: Verdict, parts_missing: usize, text: &str) -> RunResult {
     RunResult {
         verdict,
         parts_missing,
+        answers: engine::answers(),
         text: Text::new(text),
     }
 }
@@ -66,6 +67,7 @@ fn in_thread(vector: &Vector) -> RunResult {
     let run = Run::new();
     let outcome = prepare().and_then(|()| {
         let before = run.balance();
+        engine::forget_answers();
         let outcome = (vector.run)(&run);
         // A vector that failed left in the middle: what it leaves says nothing.
         outcome.and_then(|()| {

@@ -168,6 +168,8 @@ impl Driver {
     }
 
     fn drop_image(&self) {
+        // The image stays while work items and completion routines that hold a device of it run.
+        crate::io::keep::wait(DriverObject(self.object));
         users(self.image, |users| users.service = false);
         leaks::check_devices(self.image, DriverObject(self.object));
         object::delete(self.image, self.object);

@@ -10,6 +10,7 @@ use crate::arena::{self, Kind};
 use crate::dispatcher::{Sleep, host::HostEvent};
 use crate::fault::{self, FaultKind};
 use crate::gate::{self, Call, IrqlRule, Routine};
+use crate::io::keep::Keep;
 use crate::irql::{self, DISPATCH_LEVEL};
 use crate::layout::ke::WorkQueueItem;
 use crate::ob;
@@ -83,6 +84,8 @@ enum Job {
     Io {
         item: usize,
         object: usize,
+        /// Until the routine has returned.
+        keep: Keep,
         routine: usize,
         context: usize,
         extended: bool,
@@ -177,6 +180,7 @@ fn run(job: Job) {
         Job::Io {
             item,
             object,
+            keep,
             routine,
             context,
             extended,
@@ -194,7 +198,7 @@ fn run(job: Job) {
                 routine,
                 arguments.get(..count).unwrap_or_default(),
             );
-            ob::dereference(object, 0);
+            drop(keep);
         }
     }
 }
@@ -311,11 +315,10 @@ fn queue_io(call: &Call, extended: bool) -> u64 {
             format!("IoQueueWorkItem: {item:#x} is queued already or no work item"),
         );
     };
-    // The device stays until the routine has returned: "the I/O manager holds a reference while the item is queued or runs".
-    ob::reference(object, 0);
     push(Job::Io {
         item,
         object,
+        keep: Keep::new(object),
         routine: call.addr(1),
         context: call.addr(3),
         extended,

@@ -257,9 +257,9 @@ pub fn mark_pending(irp: Irp) {
     control.set(control.get() | SL_PENDING_RETURNED);
 }
 
-/// Takes over an IRP that a TDI receive handler handed back: built as for IoCallDriver and advanced with
-/// IoSetNextIrpStackLocation (spec tdi.md §5.1). Returns an error text if it is not such an IRP.
-pub fn accept_handed_back(irp: Irp, file: usize) -> Result<(), String> {
+/// Takes over an IRP that a TDI receive handler handed back: a request with this minor function for this file, built as for
+/// IoCallDriver and advanced with IoSetNextIrpStackLocation (spec tdi.md §5.1). Returns an error text if it is not such an IRP.
+pub fn accept_handed_back(irp: Irp, minor: u8, file: usize) -> Result<(), String> {
     let Some(packet) = irp::find(irp) else {
         return Err(format!("{:#x} is not an IRP, or was freed", irp.0));
     };
@@ -272,10 +272,10 @@ pub fn accept_handed_back(irp: Irp, file: usize) -> Result<(), String> {
         return Err("the IRP was not advanced with IoSetNextIrpStackLocation".into());
     }
     let stack = irp.current();
-    if (stack.major().get(), stack.minor().get()) != (MJ_INTERNAL_DEVICE_CONTROL, 8)
+    if (stack.major().get(), stack.minor().get()) != (MJ_INTERNAL_DEVICE_CONTROL, minor)
         || stack.file().get() != file
     {
-        return Err("the IRP is not a TDI_RECEIVE of this endpoint".into());
+        return Err("the IRP is not a receive request of this file object".into());
     }
     life.phase = Phase::Sent;
     let sending = Sending {

@@ -1,6 +1,7 @@
 //! The way up: IoCompleteRequest and completion routines.
 
 use super::irp::{self, Origin, Phase};
+use super::keep::Keep;
 use super::{build, describe, device, status};
 use crate::gate::{self, Call, IrqlRule, Routine};
 use crate::irql::{self, DISPATCH_LEVEL};
@@ -189,7 +190,7 @@ pub fn complete(irp: Irp, caller: usize) {
 fn call_routine(irp: Irp, routine: usize, device: usize, context: usize) -> i32 {
     if let Some(wrapped) = take_wrapped(context, routine) {
         let result = call_routine(irp, wrapped.routine, device, wrapped.context);
-        crate::ob::dereference(wrapped.device, 0);
+        drop(wrapped.keep);
         return result;
     }
     irql::require_no_lock("a completion routine");
@@ -204,11 +205,10 @@ fn call_routine(irp: Irp, routine: usize, device: usize, context: usize) -> i32 
 }
 
 /// A completion routine that keeps its driver's device alive until it has returned.
-#[derive(Clone, Copy)]
 struct Wrapped {
     routine: usize,
     context: usize,
-    device: usize,
+    keep: Keep,
 }
 
 static WRAPPED: parking_lot::Mutex<Vec<(usize, Wrapped)>> = parking_lot::Mutex::new(Vec::new());
@@ -228,15 +228,14 @@ fn set_completion_routine(call: &Call) -> u64 {
     if crate::fault::should_fail(call, crate::fault::FaultKind::CompletionContext) {
         return u64::from(status::INSUFFICIENT_RESOURCES.cast_unsigned());
     }
-    let (device, irp) = (call.addr(0), Irp(call.addr(1)));
+    let irp = Irp(call.addr(1));
     irp::require(irp, Stop::io(0x03), "IoSetCompletionRoutineEx");
     let block = crate::arena::alloc(16, crate::arena::Kind::Object);
     let entry = Wrapped {
         routine: call.addr(2),
         context: call.addr(3),
-        device,
+        keep: Keep::new(call.addr(0)),
     };
-    crate::ob::reference(device, 0);
     WRAPPED.lock().push((block, entry));
     crate::account::track(
         crate::account::Resource::Callback,

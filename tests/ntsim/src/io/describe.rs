@@ -90,6 +90,7 @@ pub fn request(stack: Stack) -> String {
             );
             format!("{name} {length} bytes, flags {flags:#x}")
         }
+        0x09 | 0x0a => format!("{name} {} bytes", stack.parameter::<u32>(0).get()),
         0x0b => {
             let verb = if stack.parameter::<usize>(8).get() == 0 {
                 "off"

@@ -9,6 +9,7 @@ pub mod describe;
 pub mod device;
 pub mod file;
 pub mod irp;
+pub mod keep;
 pub mod status;
 pub mod user;
 

@@ -9,21 +9,20 @@ use std::time::Duration;
 use polling::Event;
 use socket2::{Domain, Socket, Type};
 
-use super::address::{self, Address, errno_status};
+use super::address::Address;
 use super::engine::{Op, Queue};
+use super::order::Order;
 use super::transfer::{Receive, Send};
 use crate::clock;
 use crate::dispatcher::host::{self, External};
 use crate::gate;
-use crate::io::complete::complete_at_dispatch;
-use crate::io::{cancel, status};
+use crate::io::status;
 use crate::irql::{self, DISPATCH_LEVEL};
 use crate::layout::io::Irp;
-use crate::mem::{self, peek, poke};
+use crate::mem::peek;
+use crate::tdi::{self, address, errno_status, finish, handlers};
 use crate::trace::{self, EventKind};
 
-/// TDI_EVENT_DISCONNECT.
-const EVENT_DISCONNECT: usize = 1;
 /// TDI_DISCONNECT_ABORT.
 const ABORT: u64 = 2;
 /// TDI_DISCONNECT_RELEASE.
@@ -50,6 +49,8 @@ pub(super) struct Circuit {
     pub(super) context: u64,
     key: usize,
     queue: Arc<Queue>,
+    /// Receives that clients post, and the check of their order.
+    pub(super) order: Arc<Order>,
     pub(super) address: Option<Arc<Address>>,
     pub(super) phase: Phase,
     pub(super) socket: Option<Socket>,
@@ -74,19 +75,20 @@ pub(super) struct Circuit {
     pub(super) retry: bool,
 }
 
-/// Completes a request which may have a cancel routine.
-pub(super) fn finish(irp: Irp, result: i32, information: usize) {
-    cancel::set_routine(irp, 0);
-    complete_at_dispatch(irp, result, information);
-}
-
 impl Circuit {
-    pub(super) fn new(file: usize, context: u64, key: usize, queue: Arc<Queue>) -> Self {
+    pub(super) fn new(
+        file: usize,
+        context: u64,
+        key: usize,
+        queue: Arc<Queue>,
+        order: Arc<Order>,
+    ) -> Self {
         Self {
             file,
             context,
             key,
             queue,
+            order,
             address: None,
             phase: Phase::Idle,
             socket: None,
@@ -198,16 +200,7 @@ impl Circuit {
         if information == 0 {
             return Err(status::INVALID_PARAMETER);
         }
-        let (length, place) = (
-            peek::<i32>(information + 0x20),
-            peek::<usize>(information + 0x28),
-        );
-        let length = usize::try_from(length)
-            .ok()
-            .filter(|_| place != 0)
-            .ok_or(status::INVALID_ADDRESS_COMPONENT)?;
-        let remote = address::parse(&mem::read_bytes(place, length))
-            .ok_or(status::INVALID_ADDRESS_COMPONENT)?;
+        let remote = tdi::remote_address(information).ok_or(status::INVALID_ADDRESS_COMPONENT)?;
         if !address::is_loopback(&remote) {
             return Err(status::NETWORK_UNREACHABLE);
         }
@@ -252,6 +245,7 @@ impl Circuit {
             self.refused,
         ) = (false, false, false, false);
         self.unread.clear();
+        self.order.connected();
         if let Some(timed) = &self.connect {
             self.write_return_address(timed.irp);
         }
@@ -260,25 +254,13 @@ impl Circuit {
 
     /// ReturnConnectionInformation, if the client gave room for the remote address.
     fn write_return_address(&self, irp: Irp) {
-        let information = irp.current().parameter::<usize>(16).get();
         let peer = self
             .socket
             .as_ref()
             .and_then(|socket| socket.peer_addr().ok())
             .and_then(|peer| peer.as_socket());
-        let Some(bytes) = peer
-            .map(|peer| address::encode(&peer))
-            .filter(|_| information != 0)
-        else {
-            return;
-        };
-        let (room, place) = (
-            peek::<i32>(information + 0x20),
-            peek::<usize>(information + 0x28),
-        );
-        if place != 0 && usize::try_from(room).is_ok_and(|room| room >= bytes.len()) {
-            mem::write_bytes(place, &bytes);
-            poke(information + 0x20, i32::try_from(bytes.len()).unwrap_or(0));
+        if let Some(peer) = peer {
+            tdi::return_address(irp.current().parameter::<usize>(16).get(), &peer);
         }
     }
 
@@ -335,13 +317,14 @@ impl Circuit {
             }
             return true;
         }
+        self.take_posted();
         let Some(index) = self.receives.iter().position(|receive| receive.irp == irp) else {
             return false;
         };
         if irp.cancel().get() != 0
             && let Some(receive) = self.receives.remove(index)
         {
-            finish(irp, status::CANCELLED, receive.filled);
+            self.finish_receive(irp, status::CANCELLED, receive.filled);
             self.service();
         }
         true
@@ -391,9 +374,7 @@ impl Circuit {
         for send in std::mem::take(&mut self.sends) {
             finish(send.irp, result, 0);
         }
-        for receive in std::mem::take(&mut self.receives) {
-            finish(receive.irp, result, receive.filled);
-        }
+        self.end_receives(result);
         Self::finish_timed(self.release.take(), result);
         if let Some(flags) = tell {
             self.tell(flags);
@@ -414,7 +395,7 @@ impl Circuit {
         let Some(handler) = self
             .address
             .as_ref()
-            .and_then(|address| address.handler(EVENT_DISCONNECT))
+            .and_then(|address| address.handlers.get(handlers::DISCONNECT))
         else {
             return;
         };
@@ -432,9 +413,7 @@ impl Circuit {
 
     /// The peer's FIN was read and all data before it was taken.
     fn peer_closed(&mut self) {
-        for receive in std::mem::take(&mut self.receives) {
-            finish(receive.irp, status::GRACEFUL_DISCONNECT, receive.filled);
-        }
+        self.end_receives(status::GRACEFUL_DISCONNECT);
         if self.remote_told {
             return;
         }
@@ -447,6 +426,7 @@ impl Circuit {
     /// Moves everything on that can move, then says what the socket is watched for.
     pub(super) fn service(&mut self) {
         self.retry = false;
+        self.take_posted();
         if self.phase == Phase::Connecting {
             self.finish_connect();
         }
@@ -459,7 +439,8 @@ impl Circuit {
         if self.phase == Phase::Connected {
             self.deliver();
         }
-        if self.phase == Phase::Connected && self.remote_closed && self.unread.is_empty() {
+        let all_taken = self.unread.is_empty() && !self.retry;
+        if self.phase == Phase::Connected && self.remote_closed && all_taken {
             self.peer_closed();
         }
         self.watch();

@@ -1,19 +1,20 @@
 //! The transport's thread: takes queued requests and socket events one by one, and alone owns the circuits.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use parking_lot::Mutex;
-use polling::{Event, Events, Poller};
+use polling::{Event, Events};
 
 use super::address::Address;
 use super::circuit::Circuit;
+use super::order::Order;
 use super::query;
-use crate::dispatcher::host::{self, Hold};
 use crate::io::complete::complete_at_dispatch;
 use crate::io::{cancel, status};
 use crate::layout::io::Irp;
+use crate::tdi::query::{ADDRESS_INFO, address as address_info, write};
+use crate::tdi::{finish, queue};
 use crate::thread;
 
 /// What the thread is asked to do. Requests carry IRPs which it owns until it completes them.
@@ -21,6 +22,7 @@ pub(super) enum Op {
     Open {
         file: usize,
         context: u64,
+        order: Arc<Order>,
     },
     Associate {
         irp: Irp,
@@ -38,8 +40,9 @@ pub(super) enum Op {
     Send {
         irp: Irp,
     },
+    /// A receive was posted.
     Receive {
-        irp: Irp,
+        file: usize,
     },
     Query {
         irp: Irp,
@@ -70,36 +73,8 @@ pub(super) enum Op {
     },
 }
 
-#[derive(Default)]
-struct Pending {
-    ops: VecDeque<Op>,
-    /// The thread sleeps in the poller.
-    asleep: bool,
-    /// From the wake-up call until the thread runs, nobody else may seem idle.
-    hold: Option<Hold>,
-}
-
 /// The way to the thread.
-pub(super) struct Queue {
-    pending: Mutex<Pending>,
-    poller: Poller,
-}
-
-impl Queue {
-    pub(super) fn push(&self, op: Op) {
-        let mut pending = self.pending.lock();
-        pending.ops.push_back(op);
-        if std::mem::take(&mut pending.asleep) {
-            pending.hold = Some(host::hold());
-            // The notification of an eventfd fails only if the poller is gone, and it lives as long as the queue.
-            drop(self.poller.notify());
-        }
-    }
-
-    pub(super) fn poller(&self) -> &Poller {
-        &self.poller
-    }
-}
+pub(super) type Queue = queue::Queue<Op>;
 
 /// All transports, for cancel routines, which get an IRP only.
 static QUEUES: Mutex<Vec<Arc<Queue>>> = Mutex::new(Vec::new());
@@ -115,14 +90,7 @@ pub(super) fn cancel_routine() -> usize {
 
 /// Starts a transport's thread.
 pub(super) fn start(name: &str) -> Arc<Queue> {
-    let poller = match Poller::new() {
-        Ok(poller) => poller,
-        Err(error) => crate::stop::host_failure(&format!("no epoll: {error}")),
-    };
-    let queue = Arc::new(Queue {
-        pending: Mutex::default(),
-        poller,
-    });
+    let queue = Queue::new();
     QUEUES.lock().push(Arc::clone(&queue));
     let mut engine = Engine {
         queue: Arc::clone(&queue),
@@ -155,37 +123,9 @@ impl Engine {
         let mut events = Events::new();
         let mut again = false;
         loop {
-            let (op, asleep) = {
-                let mut pending = self.queue.pending.lock();
-                let op = pending.ops.pop_front();
-                pending.asleep = op.is_none() && !again;
-                (op, pending.asleep)
-            };
-            if let Some(op) = op {
+            if let Some(op) = self.queue.next(&mut events, again) {
                 self.handle(op);
                 continue;
-            }
-            events.clear();
-            let limit = if asleep {
-                None
-            } else {
-                Some(Duration::from_micros(200))
-            };
-            let polled = if asleep {
-                host::while_idle(|| self.queue.poller.wait(&mut events, limit))
-            } else {
-                self.queue.poller.wait(&mut events, limit)
-            };
-            let hold = {
-                let mut pending = self.queue.pending.lock();
-                pending.asleep = false;
-                pending.hold.take()
-            };
-            drop(hold);
-            if let Err(error) = polled
-                && error.kind() != std::io::ErrorKind::Interrupted
-            {
-                crate::stop::host_failure(&format!("epoll failed: {error}"));
             }
             again = false;
             let ready: Vec<Event> = events.iter().collect();
@@ -223,18 +163,27 @@ impl Engine {
 
     fn handle(&mut self, op: Op) {
         match op {
-            Op::Open { file, context } => {
+            Op::Open {
+                file,
+                context,
+                order,
+            } => {
                 let key = self.next_key;
                 self.next_key += 1;
                 self.keys.insert(key, file);
                 self.circuits.insert(
                     file,
-                    Circuit::new(file, context, key, Arc::clone(&self.queue)),
+                    Circuit::new(file, context, key, Arc::clone(&self.queue), order),
                 );
             }
             Op::Forget { file } => {
-                self.circuits.remove(&file);
+                if let Some(mut circuit) = self.circuits.remove(&file) {
+                    circuit.take_posted();
+                }
                 self.keys.retain(|_, other| *other != file);
+            }
+            Op::Receive { file } => {
+                self.service(file);
             }
             Op::Kick { address } => {
                 for circuit in self
@@ -274,18 +223,16 @@ impl Engine {
             Op::Connect { irp } => self.with(irp, |circuit| circuit.connect(irp)),
             Op::Disconnect { irp } => self.with(irp, |circuit| circuit.disconnect(irp)),
             Op::Send { irp } => self.with(irp, |circuit| circuit.send(irp)),
-            Op::Receive { irp } => self.with(irp, |circuit| circuit.receive(irp)),
             Op::Cleanup { irp } => self.with(irp, |circuit| circuit.cleanup(irp)),
             Op::Query { irp, code } => self.with(irp, |circuit| {
                 let info = match code {
-                    3 => circuit.local().map(|local| query::address(&local, 1)),
+                    ADDRESS_INFO => circuit.local().map(|local| address_info(&local, 1)),
                     _ => circuit
                         .is_connected()
                         .then(|| query::connection(circuit.sent, circuit.received)),
                 };
-                let (result, length) = info.map_or((status::CONNECTION_INVALID, 0), |info| {
-                    query::write(irp, &info)
-                });
+                let (result, length) =
+                    info.map_or((status::CONNECTION_INVALID, 0), |info| write(irp, &info));
                 complete_at_dispatch(irp, result, length);
             }),
         }
@@ -294,10 +241,7 @@ impl Engine {
     fn with(&mut self, irp: Irp, run: impl FnOnce(&mut Circuit)) {
         match self.circuits.get_mut(&endpoint(irp)) {
             Some(circuit) => run(circuit),
-            None => {
-                cancel::set_routine(irp, 0);
-                complete_at_dispatch(irp, status::CONNECTION_INVALID, 0);
-            }
+            None => finish(irp, status::CONNECTION_INVALID, 0),
         }
     }
 }

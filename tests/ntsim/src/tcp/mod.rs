@@ -1,27 +1,14 @@
 //! A TDI transport over real TCP sockets of the host, loopback only.
 //!
-//! The dispatch routine checks little and queues; one thread of the kernel owns all circuits and does all
-//! socket work, so indications and completions of an endpoint are serialised by construction. They are made at
-//! DISPATCH_LEVEL with no lock of the host held. Each request is pended, as Windows' transports do for most.
+//! Each request is pended, as Windows' transports do for most.
 //!
 //! Where it is kinder than Windows: each connection from an address with port 0 gets a local port of its own, while Windows
 //! binds the port when the address is opened.
-//!
-//! | errno | NTSTATUS |
-//! |---|---|
-//! | ECONNREFUSED | CONNECTION_REFUSED |
-//! | ECONNRESET, EPIPE | CONNECTION_RESET |
-//! | ETIMEDOUT | IO_TIMEOUT |
-//! | ENETUNREACH, EHOSTUNREACH | NETWORK_UNREACHABLE, HOST_UNREACHABLE |
-//! | EADDRINUSE | ADDRESS_ALREADY_EXISTS |
-//! | EADDRNOTAVAIL | INVALID_ADDRESS_COMPONENT |
-//! | ENOMEM, ENOBUFS, EMFILE, ENFILE | INSUFFICIENT_RESOURCES |
-//! | others | CONNECTION_ABORTED |
 
-pub mod address;
+mod address;
 mod circuit;
 mod engine;
-mod memory;
+pub mod order;
 mod query;
 mod transfer;
 
@@ -31,7 +18,6 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use crate::io::call::mark_pending;
-use crate::io::complete::complete_with;
 use crate::io::{HostDriver, cancel, create, device, status};
 use crate::irql;
 use crate::layout::io::{
@@ -39,22 +25,19 @@ use crate::layout::io::{
 };
 use crate::ob::routines::peek_handle;
 use crate::stop;
+use crate::tdi::query::{
+    ADDRESS_INFO, CONNECTION_INFO, PROVIDER_INFO, address as address_info, answer,
+};
+use crate::tdi::{ADDRESS_FILE, CONNECTION_FILE, CONTROL_CHANNEL_FILE, DEVICE_NETWORK, now};
 use address::Address;
 use engine::{Op, Queue};
-
-/// TDI_TRANSPORT_ADDRESS_FILE.
-const ADDRESS_FILE: usize = 1;
-/// TDI_CONNECTION_FILE.
-const CONNECTION_FILE: usize = 2;
-/// TDI_CONTROL_CHANNEL_FILE.
-const CONTROL_CHANNEL_FILE: usize = 3;
-/// FILE_DEVICE_NETWORK.
-const DEVICE_NETWORK: u32 = 0x12;
+use order::Order;
 
 /// The transport behind one device.
 struct Transport {
     queue: Arc<Queue>,
     addresses: Mutex<HashMap<usize, Arc<Address>>>,
+    endpoints: Mutex<HashMap<usize, Arc<Order>>>,
 }
 
 /// Makes a TCP transport under a device name, such as `\Device\Tcp`.
@@ -62,15 +45,10 @@ pub fn install(name: &str) {
     let queue = engine::start(name);
     let transport = Transport {
         queue,
-        addresses: Mutex::new(HashMap::new()),
+        addresses: Mutex::default(),
+        endpoints: Mutex::default(),
     };
     device::create_host(name, DEVICE_NETWORK, 1, Arc::new(transport));
-}
-
-/// Completes a request inside its dispatch routine.
-fn now(irp: Irp, result: i32) -> i32 {
-    complete_with(irp, result, 0);
-    result
 }
 
 impl HostDriver for Transport {
@@ -115,9 +93,12 @@ impl Transport {
             return now(irp, status::INVALID_PARAMETER);
         };
         file.context2().set(CONNECTION_FILE);
+        let order = Arc::new(Order::default());
+        self.endpoints.lock().insert(file.0, Arc::clone(&order));
         self.queue.push(Op::Open {
             file: file.0,
             context: u64::from_le_bytes(*context),
+            order,
         });
         now(irp, status::SUCCESS)
     }
@@ -127,7 +108,7 @@ impl Transport {
             CONNECTION_FILE => self.pend(irp, Op::Cleanup { irp }),
             ADDRESS_FILE => {
                 if let Some(address) = self.address(file) {
-                    address.close();
+                    address.handlers.close();
                     return self.pend(irp, Op::AddressGone { irp, file: file.0 });
                 }
                 now(irp, status::SUCCESS)
@@ -138,7 +119,10 @@ impl Transport {
 
     fn close(&self, irp: Irp, file: FileObject) -> i32 {
         match file.context2().get() {
-            CONNECTION_FILE => self.queue.push(Op::Forget { file: file.0 }),
+            CONNECTION_FILE => {
+                self.endpoints.lock().remove(&file.0);
+                self.queue.push(Op::Forget { file: file.0 });
+            }
             ADDRESS_FILE => {
                 self.addresses.lock().remove(&file.0);
             }
@@ -173,13 +157,25 @@ impl Transport {
             (0x03, CONNECTION_FILE) => self.pend_cancelable(irp, Op::Connect { irp }),
             (0x06, CONNECTION_FILE) => self.disconnect(irp),
             (0x07, CONNECTION_FILE) => self.pend(irp, Op::Send { irp }),
-            (0x08, CONNECTION_FILE) => self.pend_cancelable(irp, Op::Receive { irp }),
+            (0x08, CONNECTION_FILE) => self.receive(irp, file),
             (0x0b, ADDRESS_FILE) => self.set_event_handler(irp, file),
             (0x0c, _) => self.query(irp, file),
             (0x01..=0x08, _) => now(irp, status::INVALID_CONNECTION),
             (0x0b, _) => now(irp, status::INVALID_ADDRESS_COMPONENT),
             _ => now(irp, status::INVALID_DEVICE_REQUEST),
         }
+    }
+
+    /// A receive request is outstanding from here on: it does not queue behind what the thread is doing.
+    fn receive(&self, irp: Irp, file: FileObject) -> i32 {
+        let Some(order) = self.endpoints.lock().get(&file.0).cloned() else {
+            return now(irp, status::CONNECTION_INVALID);
+        };
+        cancel::set_routine(irp, engine::cancel_routine());
+        mark_pending(irp);
+        order.post(irp);
+        self.queue.push(Op::Receive { file: file.0 });
+        status::PENDING
     }
 
     /// The address handle is referenced in the dispatch routine: the request is for PASSIVE_LEVEL (spec tdi.md §3).
@@ -217,7 +213,7 @@ impl Transport {
         let Some(address) = self.address(file) else {
             return now(irp, status::INVALID_ADDRESS_COMPONENT);
         };
-        if !address.set_handler(event, routine, context) {
+        if !address.handlers.set(event, routine, context) {
             return now(irp, status::INVALID_PARAMETER);
         }
         // Data may be waiting for a receive handler.
@@ -230,12 +226,14 @@ impl Transport {
         let code = stack.parameter::<u32>(0).get();
         let kind = file.context2().get();
         match (code, kind) {
-            (2, _) => query::answer(irp, &query::provider()),
-            (3, ADDRESS_FILE) => match self.address(file) {
-                Some(address) => query::answer(irp, &query::address(&address.bound(), 1)),
+            (PROVIDER_INFO, _) => answer(irp, &query::provider()),
+            (ADDRESS_INFO, ADDRESS_FILE) => match self.address(file) {
+                Some(address) => answer(irp, &address_info(&address.bound(), 1)),
                 None => now(irp, status::INVALID_ADDRESS_COMPONENT),
             },
-            (3 | 4, CONNECTION_FILE) => self.pend(irp, Op::Query { irp, code }),
+            (ADDRESS_INFO | CONNECTION_INFO, CONNECTION_FILE) => {
+                self.pend(irp, Op::Query { irp, code })
+            }
             _ => now(irp, status::INVALID_DEVICE_REQUEST),
         }
     }

@@ -1,13 +1,16 @@
 //! Data of a connection: sends, receives and the receive event (rules: spec tdi.md §5.1).
+//!
+//! A receive request takes from what was read before, then from the socket. It is filled as far as the data goes and never
+//! waits for more: it completes when it is full, when the socket has nothing more now, or when the connection ended, so a
+//! large read costs one completion while data flows. With TDI_RECEIVE_NO_PUSH it waits until it is full or the peer closed.
+//! TDI_RECEIVE_PEEK gets what was read before, or one reading of the socket, and leaves it there.
 
-use std::io::{ErrorKind, IoSlice, IoSliceMut};
+use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 
 use socket2::{MaybeUninitSlice, Socket};
 
-use super::address::errno_status;
-use super::circuit::{Circuit, finish};
-use super::memory::{self, Piece};
+use super::circuit::Circuit;
 use crate::arena::{self, Kind};
 use crate::gate;
 use crate::io::{call, cancel, status};
@@ -15,16 +18,14 @@ use crate::irql::{self, DISPATCH_LEVEL};
 use crate::layout::io::Irp;
 use crate::mem::{self, peek, poke};
 use crate::stop;
+use crate::tdi::memory::{self, Piece};
+use crate::tdi::{self, errno_status, finish, handlers, would_block};
 use crate::trace::{self, EventKind};
 
-/// TDI_EVENT_RECEIVE.
-const EVENT_RECEIVE: usize = 3;
-/// TDI_RECEIVE_NORMAL | TDI_RECEIVE_AT_DISPATCH_LEVEL.
-const INDICATION_FLAGS: u64 = 0x20 | 0x800;
-/// TDI_RECEIVE_PEEK.
-const PEEK: u32 = 0x80;
-/// TDI_RECEIVE_NO_PUSH: complete only when the buffer is full.
-const NO_PUSH: u32 = 0x4000;
+/// The flags of an indication.
+const INDICATION_FLAGS: u32 = tdi::RECEIVE_NORMAL | tdi::RECEIVE_AT_DISPATCH_LEVEL;
+/// TDI_RECEIVE.
+const RECEIVE_REQUEST: u8 = 8;
 /// Most bytes that are read and indicated at once.
 const CHUNK: usize = 64 * 1024;
 /// Most indications and completions before other circuits get their turn.
@@ -61,14 +62,25 @@ impl Receive {
         }
     }
 
-    /// Whether what has arrived completes the request: a byte stream's receive ends with any data unless told to wait.
-    fn is_done(&self) -> bool {
-        self.filled == self.length || (self.filled > 0 && self.flags & NO_PUSH == 0)
+    /// The rest of the client's buffer.
+    fn room(&self) -> Vec<Piece> {
+        memory::after(&self.pieces, self.filled)
+    }
+
+    /// Whether what has arrived completes the request now that no more is there.
+    fn is_done(&self, remote_closed: bool) -> bool {
+        let waits = self.flags & tdi::RECEIVE_NO_PUSH != 0 && !remote_closed;
+        self.filled == self.length || (self.filled > 0 && !waits)
     }
 }
 
-fn would_block(error: &std::io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
+/// What reading the socket brought.
+enum Reading {
+    Bytes(usize),
+    /// Nothing now, or never again.
+    Nothing,
+    /// The connection is broken.
+    Broken(i32),
 }
 
 /// Sends pieces of driver memory.
@@ -140,29 +152,48 @@ impl Circuit {
         }
     }
 
-    pub(super) fn receive(&mut self, irp: Irp) {
-        if !self.is_connected() {
-            return finish(irp, status::CONNECTION_INVALID, 0);
+    /// Looks at the receives that were posted.
+    pub(super) fn take_posted(&mut self) {
+        for irp in self.order.take() {
+            if self.is_connected() {
+                self.accept(irp);
+            } else {
+                self.finish_receive(irp, status::CONNECTION_INVALID, 0);
+            }
         }
-        if self.remote_closed && self.unread.is_empty() {
-            return finish(irp, status::GRACEFUL_DISCONNECT, 0);
-        }
-        self.accept(irp);
-        self.service();
     }
 
     /// Takes over a receive request, posted or handed back; it may be cancelled already.
     fn accept(&mut self, irp: Irp) {
         self.refused = false;
         if irp.cancel().get() != 0 {
-            return finish(irp, status::CANCELLED, 0);
+            return self.finish_receive(irp, status::CANCELLED, 0);
         }
         self.receives.push_back(Receive::new(irp));
+    }
+
+    /// Completes a receive request.
+    pub(super) fn finish_receive(&self, irp: Irp, result: i32, filled: usize) {
+        self.order.begin_completion();
+        finish(irp, result, filled);
+        self.order.end_completion();
+    }
+
+    /// Completes all receives: the connection has ended.
+    pub(super) fn end_receives(&mut self, result: i32) {
+        for receive in std::mem::take(&mut self.receives) {
+            self.finish_receive(receive.irp, result, receive.filled);
+        }
+        for irp in self.order.take() {
+            self.finish_receive(irp, result, 0);
+        }
     }
 
     /// Gives data to whoever wants it: an outstanding receive first, else the receive handler.
     pub(super) fn deliver(&mut self) {
         for _ in 0..TURN {
+            // A completion routine or a handler may have posted one just now, on this thread.
+            self.take_posted();
             if !self.is_connected() {
                 return;
             }
@@ -178,94 +209,106 @@ impl Circuit {
         self.retry = true;
     }
 
-    /// Reads from the socket into a buffer of the host. False if nothing came.
-    fn read_more(
-        &mut self,
-        read: impl FnOnce(&Socket, &mut Self) -> std::io::Result<usize>,
-    ) -> Option<usize> {
-        if self.remote_closed {
-            return None;
-        }
-        let socket = self.socket.take()?;
-        let result = read(&socket, self);
-        self.socket = Some(socket);
-        match result {
+    /// Reads from the socket.
+    fn read(&mut self, read: impl FnOnce(&Socket) -> std::io::Result<usize>) -> Reading {
+        let Some(socket) = self.socket.as_ref().filter(|_| !self.remote_closed) else {
+            return Reading::Nothing;
+        };
+        match read(socket) {
             Ok(0) => {
                 self.remote_closed = true;
-                None
+                Reading::Nothing
             }
-            Ok(length) => Some(length),
-            Err(error) if would_block(&error) => None,
-            Err(error) => {
-                self.broken(errno_status(&error));
-                None
-            }
+            Ok(length) => Reading::Bytes(length),
+            Err(error) if would_block(&error) => Reading::Nothing,
+            Err(error) => Reading::Broken(errno_status(&error)),
         }
     }
 
-    /// Fills the first receive request from unread data or the socket. False if it has to wait.
+    /// Fills the first receive request as far as the data goes. False if it has to wait.
     fn fill_receive(&mut self) -> bool {
-        let Some(receive) = self.receives.front() else {
+        let Some(mut receive) = self.receives.pop_front() else {
             return false;
         };
-        let (room, flags) = (
-            memory::after(&receive.pieces, receive.filled),
-            receive.flags,
-        );
-        let got = if flags & PEEK != 0 {
-            if self.unread.is_empty() && self.read_unread().is_none() {
-                return false;
+        let mut broken = None;
+        if receive.flags & tdi::RECEIVE_PEEK != 0 {
+            if self.unread.is_empty()
+                && let Reading::Broken(result) = self.read_unread()
+            {
+                broken = Some(result);
             }
-            memory::fill(&room, &self.unread)
-        } else if !self.unread.is_empty() {
-            let copied = memory::fill(&room, &self.unread);
-            self.unread.drain(..copied);
-            copied
-        } else if room.is_empty() {
-            0
+            receive.filled = memory::fill(&receive.pieces, &self.unread);
         } else {
-            match self.read_more(|socket, _| receive_pieces(socket, &room)) {
-                Some(length) => length,
-                None => return false,
+            let copied = memory::fill(&receive.room(), &self.unread);
+            self.unread.drain(..copied);
+            receive.filled += copied;
+            while receive.filled < receive.length {
+                let room = receive.room();
+                match self.read(|socket| receive_pieces(socket, &room)) {
+                    Reading::Bytes(length) => receive.filled += length,
+                    Reading::Nothing => break,
+                    Reading::Broken(result) => {
+                        broken = Some(result);
+                        break;
+                    }
+                }
             }
-        };
-        let Some(receive) = self.receives.front_mut() else {
-            return false;
-        };
-        receive.filled += got;
-        if receive.is_done() || room.is_empty() {
-            let (irp, filled) = (receive.irp, receive.filled);
-            self.receives.pop_front();
-            self.received = self.received.wrapping_add(1);
-            finish(irp, status::SUCCESS, filled);
         }
-        true
+        // Data comes before the end of the connection.
+        let done = receive.is_done(self.remote_closed || broken.is_some());
+        if done {
+            self.received = self.received.wrapping_add(1);
+            self.finish_receive(receive.irp, status::SUCCESS, receive.filled);
+        } else {
+            self.receives.push_front(receive);
+        }
+        if let Some(result) = broken {
+            self.broken(result);
+        }
+        done
     }
 
     /// Reads a chunk into the buffer of unread data, which is empty.
-    fn read_unread(&mut self) -> Option<usize> {
+    fn read_unread(&mut self) -> Reading {
         let mut buffer = std::mem::take(&mut self.unread);
         buffer.resize(CHUNK, 0);
-        let length = self.read_more(|mut socket, _| {
+        let reading = self.read(|mut socket| {
             std::io::Read::read_vectored(&mut socket, &mut [IoSliceMut::new(&mut buffer)])
         });
-        buffer.truncate(length.unwrap_or(0));
+        buffer.truncate(match reading {
+            Reading::Bytes(length) => length,
+            Reading::Nothing | Reading::Broken(_) => 0,
+        });
         self.unread = buffer;
-        length
+        reading
     }
 
     /// Calls the receive handler with what is unread. False if there is nothing to tell, or nobody who wants it.
     fn indicate(&mut self) -> bool {
-        if self.refused || (self.unread.is_empty() && self.read_unread().is_none()) {
+        if self.refused {
             return false;
+        }
+        if self.unread.is_empty() {
+            match self.read_unread() {
+                Reading::Bytes(_) => {}
+                Reading::Nothing => return false,
+                Reading::Broken(result) => {
+                    self.broken(result);
+                    return false;
+                }
+            }
         }
         let Some(handler) = self
             .address
             .as_ref()
-            .and_then(|address| address.handler(EVENT_RECEIVE))
+            .and_then(|address| address.handlers.get(handlers::RECEIVE))
         else {
             return false;
         };
+        if !self.order.begin_indication() {
+            // Another thread posted a receive meanwhile: the data is for that.
+            return true;
+        }
         let length = self.unread.len();
         // The bytes are there during the call only: they have a block of their own that ends at an inaccessible page.
         let tsdu = arena::alloc(length, Kind::Pool);
@@ -274,7 +317,7 @@ impl Circuit {
         let arguments = [
             handler.context as u64,
             self.context,
-            INDICATION_FLAGS,
+            INDICATION_FLAGS.into(),
             length as u64,
             length as u64,
             results as u64,
@@ -286,9 +329,7 @@ impl Circuit {
             gate::call_named("ClientEventReceive", handler.routine, &arguments)
         });
         irql::lower_to(old);
-        let answer = u32::try_from(answer & 0xffff_ffff)
-            .unwrap_or(0)
-            .cast_signed();
+        let answer = tdi::answer_of(answer);
         let (taken, irp) = (
             peek::<u32>(results) as usize,
             Irp(peek::<usize>(results + 8)),
@@ -302,6 +343,8 @@ impl Circuit {
                 status::name(answer)
             )
         });
+        let goes_on = [status::SUCCESS, status::MORE_PROCESSING_REQUIRED].contains(&answer);
+        self.order.end_indication(!goes_on);
         self.answered(answer, taken, irp)
     }
 
@@ -322,11 +365,12 @@ impl Circuit {
             }
             status::MORE_PROCESSING_REQUIRED => {
                 self.unread.drain(..taken);
-                if let Err(text) = call::accept_handed_back(irp, self.file) {
+                if let Err(text) = call::accept_handed_back(irp, RECEIVE_REQUEST, self.file) {
                     let text = format!("a receive handler handed back IRP {:#x}: {text}", irp.0);
                     stop::bug_check(0xc9, [0x03, irp.0 as u64, 0, 0], text);
                 }
                 cancel::set_routine(irp, super::engine::cancel_routine());
+                self.order.handed_back();
                 self.accept(irp);
                 true
             }

@@ -5,10 +5,20 @@
 
 mod nt;
 mod objects;
+mod order;
 mod requests;
 mod tcp;
 mod tdi;
+mod udp;
+mod unload;
 mod waits;
+
+#[expect(
+    dead_code,
+    reason = "the scenarios here need less of a driver than those of the foundation"
+)]
+#[path = "../foundation/driver.rs"]
+mod driver;
 
 use std::process::{Command, ExitCode};
 
@@ -36,6 +46,9 @@ fn scenarios() -> Vec<Scenario> {
         objects::SCENARIOS,
         requests::SCENARIOS,
         tcp::SCENARIOS,
+        order::SCENARIOS,
+        udp::SCENARIOS,
+        unload::SCENARIOS,
     ]
     .concat()
 }

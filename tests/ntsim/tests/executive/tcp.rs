@@ -52,18 +52,18 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
 const SIZE: u64 = 64 << 20;
 
 /// Starts a server for one connection and returns its port.
-fn serve(run: impl FnOnce(TcpStream) + Send + 'static) -> u64 {
+pub(crate) fn serve(run: impl FnOnce(TcpStream) + Send + 'static) -> u64 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a loopback port");
     let port = listener.local_addr().expect("a bound address").port();
     thread::spawn(move || run(listener.accept().expect("a connection").0));
     port.into()
 }
 
-fn install() {
+pub(crate) fn install() {
     ntsim::tcp::install(r"\Device\Tcp");
 }
 
-fn nothing_left() {
+pub(crate) fn nothing_left() {
     assert_eq!(ntsim::ob::all(ntsim::ob::ObjectKind::File).len(), 0);
     let total = ntsim::account().total;
     assert_eq!(
@@ -88,6 +88,7 @@ macro_rules! code {
         }
     };
 }
+pub(crate) use code;
 
 fn echo() {
     code!(code, port, {

@@ -110,12 +110,16 @@ pub(crate) fn copy(bytes: &[u8]) -> u64 {
     block
 }
 
-/// Opens a file on the transport: (handle, referenced file object).
+/// Opens a file on the TCP transport: (handle, referenced file object).
 pub(crate) fn open(ea: (u64, u64)) -> (u64, u64) {
-    let name: Vec<u8> = r"\Device\Tcp"
-        .encode_utf16()
-        .flat_map(u16::to_le_bytes)
-        .collect();
+    let (result, handle, file) = open_on(r"\Device\Tcp", ea, 3);
+    assert_eq!(result, 0);
+    (handle, file)
+}
+
+/// Opens a file on a transport: (status, handle, referenced file object).
+pub(crate) fn open_on(device: &str, ea: (u64, u64), share: u64) -> (i32, u64, u64) {
+    let name: Vec<u8> = device.encode_utf16().flat_map(u16::to_le_bytes).collect();
     let length = name.len() as u64;
     let string = [length | (length << 16), copy(&name)];
     let attributes = [0x30_u64, 0, at(&string), 0x240, 0, 0];
@@ -127,13 +131,16 @@ pub(crate) fn open(ea: (u64, u64)) -> (u64, u64) {
         out + 16,
         0,
         0x80,
-        3,
+        share,
         1,
         0,
         ea.0,
         ea.1,
     ];
-    assert_eq!(nt("ZwCreateFile", &arguments), 0);
+    let result = u32::try_from(nt("ZwCreateFile", &arguments) & 0xffff_ffff).unwrap_or(0);
+    if result != 0 {
+        return (result.cast_signed(), 0, 0);
+    }
     assert_eq!(
         nt(
             "ObReferenceObjectByHandle",
@@ -141,7 +148,7 @@ pub(crate) fn open(ea: (u64, u64)) -> (u64, u64) {
         ),
         0
     );
-    (get(out), get(out + 32))
+    (0, get(out), get(out + 32))
 }
 
 /// An IRP for a TDI request, ready to be sent.

@@ -2,7 +2,12 @@
 
 use wdk_sys::{IO_STACK_LOCATION, MDL, PDEVICE_OBJECT, PIRP};
 
-use super::state::{FileKind, Kind, Record, State, TRANSPORT};
+use super::{
+    kinds::{FileKind, Kind},
+    look,
+    query::PROVIDER_INFO,
+    state::{REMOTE, Record, State, TRANSPORT},
+};
 use crate::nt::{irql, mdl};
 
 /// All three of SL_INVOKE_ON_CANCEL, _ON_SUCCESS, _ON_ERROR.
@@ -78,14 +83,14 @@ pub(super) unsafe fn on_arrival(
                 state.violated(rule, value);
             }
         };
-        if matches!(record.kind, Kind::Send | Kind::Receive | Kind::Query) {
+        if carries_data(record.kind) || record.kind == Kind::Query {
             rule(
                 view.resident,
                 "an MDL that is neither locked nor nonpaged",
                 0,
             );
         }
-        if matches!(record.kind, Kind::Send | Kind::Receive) {
+        if carries_data(record.kind) {
             rule(
                 view.length >= u64::from(record.length),
                 "an MDL shorter than the request's length",
@@ -100,18 +105,28 @@ pub(super) unsafe fn on_arrival(
     });
 }
 
+const fn carries_data(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::Send | Kind::Receive | Kind::SendDatagram | Kind::ReceiveDatagram
+    )
+}
+
+/// TDI_QUERY_ADAPTER_STATUS (tdi.md §6).
+const ADAPTER_STATUS: i32 = 0x100;
+
 fn file_and_level(state: &mut State, record: &Record, way: Way) {
     let expected = match record.kind {
-        Kind::Query => None,
-        Kind::SetHandler | Kind::SendDatagram => Some(FileKind::Address),
-        _ => Some(FileKind::Endpoint),
+        Kind::Query if matches!(record.code, PROVIDER_INFO | ADAPTER_STATUS) => FileKind::Control,
+        Kind::SetHandler | Kind::SendDatagram | Kind::ReceiveDatagram => FileKind::Address,
+        _ => FileKind::Endpoint,
     };
     let file = state
         .file(record.file)
         .map(|file| (file.kind, file.handle_open));
     match file {
         None => state.violated("a request for a file object that is not open", 0),
-        Some((kind, _)) if expected.is_some_and(|expected| expected != kind) => {
+        Some((kind, _)) if expected != kind => {
             state.violated("a request for the wrong kind of file object", kind as u64);
         }
         // A receive handed back while the endpoint is being closed is the transport's to end (tdi.md §12).
@@ -120,7 +135,7 @@ fn file_and_level(state: &mut State, record: &Record, way: Way) {
         }
         Some(_) => {}
     }
-    let driven_by_indication = record.kind == Kind::Receive;
+    let driven_by_indication = matches!(record.kind, Kind::Receive | Kind::ReceiveDatagram);
     if record.irql > irql::APC && !driven_by_indication && !state.dispatch_allowed {
         state.violated("a request above APC_LEVEL", record.irql.into());
     }
@@ -132,17 +147,27 @@ fn file_and_level(state: &mut State, record: &Record, way: Way) {
     }
 }
 
-/// Checks what must still hold when a request ends: its time-out is where it was.
+/// Checks what must still hold when a request ends: its time-out and its connection information are what they were.
 pub(super) fn on_completion(state: &mut State, record: &Record) {
-    if record.timeout.is_null() {
-        return;
+    if !record.timeout.is_null() {
+        // SAFETY: A time-out must stay valid until the request completes (tdi.md §4); that is the very thing checked.
+        let now = unsafe { record.timeout.read_unaligned() };
+        if Some(now) != record.timeout_value {
+            state.violated(
+                "the time-out changed while the request was under way",
+                now.cast_unsigned(),
+            );
+        }
     }
-    // SAFETY: A time-out must stay valid until the request completes (tdi.md §4); that is the very thing checked.
-    let now = unsafe { record.timeout.read_unaligned() };
-    if Some(now) != record.timeout_value {
-        state.violated(
-            "the time-out changed while the request was under way",
-            now.cast_unsigned(),
-        );
+    if !record.information.is_null() {
+        let mut now = [0; REMOTE];
+        // SAFETY: As above.
+        unsafe { look::remote_address(&mut now, record.information.cast()) };
+        if now != record.remote {
+            state.violated(
+                "the remote address changed while the datagram was under way",
+                0,
+            );
+        }
     }
 }

@@ -4,44 +4,85 @@ use wdk_sys::{NTSTATUS, PDEVICE_OBJECT, PIRP, ntddk};
 
 use super::{
     check,
-    state::{Kind, Pending, State, TRANSPORT},
+    kinds::{Kind, Personality},
+    query,
+    state::{Pending, State, TRANSPORT},
 };
 use crate::nt::{irp, irql, mdl, status};
 
 /// Completes the oldest held request of `kind`; tells whether there was one.
 pub(crate) fn complete(kind: Kind, result: NTSTATUS) -> bool {
-    let Some(pending) = TRANSPORT.update(|state| state.claim(|held| held.kind == kind)) else {
+    complete_which(result, |_, held| held.kind == kind)
+}
+
+/// As [`complete`], for the files of one personality.
+pub(crate) fn complete_on(personality: Personality, kind: Kind, result: NTSTATUS) -> bool {
+    complete_which(result, |state, held| {
+        held.kind == kind && state.personality(held.file) == Some(personality)
+    })
+}
+
+fn complete_which(result: NTSTATUS, which: impl Fn(&State, &Pending) -> bool) -> bool {
+    let claimed = TRANSPORT.update(|state| {
+        let oldest = state.oldest(|state, held| which(state, held))?;
+        state.claim(|held| held.record == oldest)
+    });
+    let Some(pending) = claimed else {
         return false;
     };
-    let length = TRANSPORT.read(|state| {
-        state
-            .record(pending.record)
-            .map_or(0, |record| record.length)
-    });
-    let information = if result >= 0 && kind == Kind::Send {
-        u64::from(length)
+    let sent = matches!(pending.kind, Kind::Send | Kind::SendDatagram);
+    let information = if result >= 0 && sent {
+        length_of(&pending)
     } else {
         0
     };
-    finish(&pending, result, information);
+    finish(&pending, result, information.into());
     true
+}
+
+fn length_of(pending: &Pending) -> u32 {
+    TRANSPORT.read(|state| {
+        state
+            .record(pending.record)
+            .map_or(0, |record| record.length)
+    })
 }
 
 /// Completes the oldest held receive with success and as much of `data` as it takes; tells how much that was.
 pub(crate) fn complete_with_data(data: &[u8]) -> Option<usize> {
-    let pending = TRANSPORT.update(|state| state.claim(|held| held.kind == Kind::Receive))?;
-    let wanted = TRANSPORT.read(|state| {
-        state
-            .record(pending.record)
-            .map_or(0, |record| record.length)
-    });
+    fill(Kind::Receive, data, status::SUCCESS)
+}
+
+/// Completes the oldest held receive of a datagram with as much of `data` as it takes.
+pub(crate) fn complete_datagram(data: &[u8], result: NTSTATUS) -> Option<usize> {
+    fill(Kind::ReceiveDatagram, data, result)
+}
+
+fn fill(kind: Kind, data: &[u8], result: NTSTATUS) -> Option<usize> {
+    let pending = TRANSPORT.update(|state| state.claim(|held| held.kind == kind))?;
+    let wanted = length_of(&pending);
     let data = data.get(..wanted as usize).unwrap_or(data);
     // SAFETY: The request is ours until it is completed, so its chain is valid; it was checked to be resident.
     let chain = unsafe { (*pending.irp).MdlAddress };
     // SAFETY: As above.
     let copied = unsafe { mdl::fill(chain, data) };
-    finish(&pending, status::SUCCESS, copied as u64);
+    finish(&pending, result, copied as u64);
     Some(copied)
+}
+
+/// Answers the oldest held query; tells whether there was one.
+pub(crate) fn complete_query() -> bool {
+    let claimed = TRANSPORT.update(|state| {
+        let pending = state.claim(|held| held.kind == Kind::Query)?;
+        Some((pending, state.record(pending.record)?))
+    });
+    let Some((pending, record)) = claimed else {
+        return false;
+    };
+    // SAFETY: Claimed, so ours.
+    let (result, information) = unsafe { query::answer(pending.irp, &record) };
+    finish(&pending, result, information);
+    true
 }
 
 /// Completes every held request that `which` accepts; tells how many.

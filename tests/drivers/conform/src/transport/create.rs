@@ -4,8 +4,9 @@ use core::{ffi::c_void, ptr, slice};
 
 use wdk_sys::{IO_STACK_LOCATION, NTSTATUS, PIRP};
 
-use super::state::{
-    DATA, EVENTS, File, FileKind, Handler, Kind, Personality, Record, Script, TRANSPORT,
+use super::{
+    kinds::{FileKind, Kind, Personality, Script},
+    state::{DATA, EVENTS, File, Handler, Record, TRANSPORT},
 };
 use crate::nt::{irp as irps, irql, status};
 
@@ -128,7 +129,7 @@ pub(super) unsafe fn create(
                 u64::from(record.irql),
             );
         }
-        let status = match state.script_of(record.kind) {
+        let status = match state.script_for(Some(personality), record.kind) {
             Script::Inline(status) => status,
             // An open that pends is not part of any script.
             Script::Pend(_) | Script::Hook(..) => status::SUCCESS,

@@ -2,19 +2,18 @@
 
 use core::{ffi::c_void, ptr};
 
-use rxce_client::{
-    TDI_CONNECTION_INFORMATION, TDI_PROVIDER_INFO, TDI_REQUEST_KERNEL,
-    TDI_REQUEST_KERNEL_ASSOCIATE, TDI_REQUEST_KERNEL_QUERY_INFORMATION, TDI_REQUEST_KERNEL_RECEIVE,
-    TDI_REQUEST_KERNEL_SEND, TDI_REQUEST_KERNEL_SET_EVENT,
-};
+use rxce_client::{TDI_REQUEST_KERNEL_ASSOCIATE, TDI_REQUEST_KERNEL_SET_EVENT};
 use wdk_sys::{IO_STACK_LOCATION, NTSTATUS, PDEVICE_OBJECT, PIRP, PVOID, ntddk};
 
 use super::{
     check::{self, Way},
     complete, create,
-    state::{DATA, Ends, Handler, Kind, Pending, Personality, Record, Script, TRANSPORT},
+    kinds::{Ends, Kind, Personality, Script},
+    look::{look, parameters},
+    query,
+    state::{Handler, Pending, Record, TRANSPORT},
 };
-use crate::nt::{irp as irps, irql, mdl, status};
+use crate::nt::{irp as irps, irql, status, time};
 
 /// Dispatch routine of the transport's devices.
 ///
@@ -86,6 +85,12 @@ fn cleanup(file: usize) -> NTSTATUS {
             );
         }
     });
+    if let Some(gate) = TRANSPORT.update(|state| state.take_gate(file)) {
+        // SAFETY: The vector keeps both events until this clean-up has gone on.
+        unsafe { &*gate.entered }.set();
+        // SAFETY: As above.
+        unsafe { &*gate.go_on }.wait(time::PATIENCE);
+    }
     complete::end_all(status::CONNECTION_ABORTED, |held| held.file == file);
     status::SUCCESS
 }
@@ -133,7 +138,8 @@ pub(super) unsafe fn request(
     let (script, closed, place) = TRANSPORT.update(|state| {
         let place = state.append(record);
         let closed = state.file(file).is_none_or(|file| !file.handle_open);
-        (state.script_of(record.kind), closed, place)
+        let personality = state.personality(file);
+        (state.script_for(personality, record.kind), closed, place)
     });
     if record.kind == Kind::Abort {
         complete::end_all(status::CONNECTION_ABORTED, |held| {
@@ -158,7 +164,8 @@ pub(super) unsafe fn request(
     };
     match script {
         Script::Inline(result) => {
-            let information = if record.kind == Kind::Send && result >= 0 {
+            let sent = matches!(record.kind, Kind::Send | Kind::SendDatagram);
+            let information = if sent && result >= 0 {
                 record.length.into()
             } else {
                 0
@@ -247,108 +254,6 @@ unsafe fn keep(pending: Pending) -> NTSTATUS {
     status::PENDING
 }
 
-/// The overlay of a request's parameters.
-///
-/// # Safety
-///
-/// `stack` is a valid location whose parameters are a `T`.
-unsafe fn parameters<T: Copy>(stack: *mut IO_STACK_LOCATION) -> T {
-    // SAFETY: By this function's contract.
-    let at = unsafe { &raw const (*stack).Parameters };
-    // SAFETY: 32 bytes, of which a `T` takes no more.
-    unsafe { at.cast::<T>().read_unaligned() }
-}
-
-/// Makes the deep copy of a request.
-///
-/// # Safety
-///
-/// The transport owns `irp`, whose current location is `stack`.
-unsafe fn look(irp: PIRP, stack: *mut IO_STACK_LOCATION, file: usize) -> Record {
-    // SAFETY: Ours.
-    let minor = unsafe { (*stack).MinorFunction };
-    // SAFETY: As above.
-    let chain = unsafe { (*irp).MdlAddress };
-    let mut record = Record::now(Kind::Other, file);
-    record.mdl = chain.cast();
-    match minor {
-        0x01 => record.kind = Kind::Associate,
-        0x03 | 0x06 => {
-            // SAFETY: The parameters of these two requests.
-            let request = unsafe { parameters::<TDI_REQUEST_KERNEL>(stack) };
-            // SAFETY: As above. The flags come first; their type differs between headers (tdi.md §3), not their low half.
-            record.flags = unsafe { parameters::<u32>(stack) };
-            record.kind = match (minor, record.flags) {
-                (0x03, _) => Kind::Connect,
-                (_, 2) => Kind::Abort,
-                (_, 4) => Kind::Release,
-                _ => Kind::Other,
-            };
-            record.timeout = request.RequestSpecific.cast::<i64>().cast_const();
-            if !record.timeout.is_null() {
-                // SAFETY: A time-out is valid until the request completes (tdi.md §4).
-                record.timeout_value = Some(unsafe { record.timeout.read_unaligned() });
-            }
-            if record.kind == Kind::Connect {
-                // SAFETY: The connection information of a connect is valid until it completes (tdi.md §2.4).
-                unsafe { remote_address(&mut record, request.RequestConnectionInformation.cast()) };
-            }
-        }
-        0x07 => {
-            // SAFETY: The parameters of this request.
-            let request = unsafe { parameters::<TDI_REQUEST_KERNEL_SEND>(stack) };
-            record.kind = Kind::Send;
-            record.length = request.SendLength;
-            record.flags = request.SendFlags;
-            // SAFETY: The chain of a request is valid while it is under way.
-            unsafe { mdl::take(chain, &mut record.data) };
-        }
-        0x08 => {
-            // SAFETY: The parameters of this request.
-            let request = unsafe { parameters::<TDI_REQUEST_KERNEL_RECEIVE>(stack) };
-            record.kind = Kind::Receive;
-            record.length = request.ReceiveLength;
-            record.flags = request.ReceiveFlags;
-        }
-        0x09 => record.kind = Kind::SendDatagram,
-        0x0B => {
-            // SAFETY: The parameters of this request.
-            let request = unsafe { parameters::<TDI_REQUEST_KERNEL_SET_EVENT>(stack) };
-            record.kind = Kind::SetHandler;
-            record.code = request.EventType;
-        }
-        0x0C => {
-            // SAFETY: The parameters of this request.
-            let request = unsafe { parameters::<TDI_REQUEST_KERNEL_QUERY_INFORMATION>(stack) };
-            record.kind = Kind::Query;
-            record.code = request.QueryType;
-        }
-        _ => {}
-    }
-    record
-}
-
-/// # Safety
-///
-/// `information` is null or valid, its remote address included.
-unsafe fn remote_address(record: &mut Record, information: *const TDI_CONNECTION_INFORMATION) {
-    // SAFETY: By this function's contract.
-    let Some(information) = (unsafe { information.as_ref() }) else {
-        return;
-    };
-    record.length = u32::try_from(information.RemoteAddressLength).unwrap_or_default();
-    let bytes = information.RemoteAddress.cast::<u8>();
-    for (offset, to) in record
-        .data
-        .iter_mut()
-        .enumerate()
-        .take((record.length as usize).min(DATA))
-    {
-        // SAFETY: Within the stated length.
-        *to = unsafe { bytes.wrapping_add(offset).read() };
-    }
-}
-
 /// What a request does to the transport. `Some` is a result that the script has no say in.
 ///
 /// # Safety
@@ -391,8 +296,15 @@ unsafe fn effect(
             })
         }
         Kind::Query => {
-            // SAFETY: Ours.
-            Some(unsafe { query(irp, record) })
+            let script = TRANSPORT
+                .read(|state| state.script_for(state.personality(record.file), Kind::Query));
+            match script {
+                Script::Inline(result) if result < 0 => Some((result, 0)),
+                // What the provider is it always tells at once.
+                Script::Pend(_) | Script::Hook(..) if record.code != query::PROVIDER_INFO => None,
+                // SAFETY: Ours.
+                _ => Some(unsafe { query::answer(irp, record) }),
+            }
         }
         _ => None,
     }
@@ -436,47 +348,4 @@ unsafe fn associate(handle: wdk_sys::HANDLE, record: &Record) -> Result<(), NTST
     // SAFETY: Referenced above. Not the last reference: the client's handle is open.
     unsafe { ntddk::ObfDereferenceObject(object) };
     result
-}
-
-/// TDI_QUERY_PROVIDER_INFO; the other queries are not supported.
-///
-/// # Safety
-///
-/// The transport owns `irp`.
-unsafe fn query(irp: PIRP, record: &Record) -> (NTSTATUS, u64) {
-    let Some(personality) =
-        TRANSPORT.read(|state| state.file(record.file).map(|file| file.personality))
-    else {
-        return (status::INVALID_PARAMETER, 0);
-    };
-    if let Script::Inline(result) = TRANSPORT.read(|state| state.script_of(Kind::Query))
-        && result < 0
-    {
-        return (result, 0);
-    }
-    if record.code != 2 {
-        return (status::INVALID_DEVICE_REQUEST, 0);
-    }
-    let info = TDI_PROVIDER_INFO {
-        Version: 0x0200,
-        MaxSendSize: 0x10000,
-        MaxDatagramSize: 1400,
-        ServiceFlags: personality.service_flags(),
-        MinimumLookaheadData: 1,
-        MaximumLookaheadData: 0x10000,
-        ..Default::default()
-    };
-    let start = (&raw const info).cast::<u8>();
-    // SAFETY: The whole of a local, which has no padding (its members fill its 40 bytes).
-    let bytes = unsafe { core::slice::from_raw_parts(start, size_of::<TDI_PROVIDER_INFO>()) };
-    // SAFETY: Ours; the chain is valid.
-    let chain = unsafe { (*irp).MdlAddress };
-    // SAFETY: As above.
-    let copied = unsafe { mdl::fill(chain, bytes) };
-    let result = if copied < bytes.len() {
-        status::BUFFER_OVERFLOW
-    } else {
-        status::SUCCESS
-    };
-    (result, copied as u64)
 }

@@ -11,6 +11,13 @@ use crate::nt::{irp as irps, status};
 const DISCONNECT: usize = 1;
 const ERROR: usize = 2;
 const RECEIVE: usize = 3;
+/// TDI_EVENT_RECEIVE_DATAGRAM, _RECEIVE_EXPEDITED, _SEND_POSSIBLE.
+const RECEIVE_DATAGRAM: usize = 4;
+const RECEIVE_EXPEDITED: usize = 5;
+const SEND_POSSIBLE: usize = 6;
+/// TDI_RECEIVE_NORMAL and _EXPEDITED.
+const NORMAL: u32 = 0x20;
+const EXPEDITED: u32 = 0x40;
 
 type DisconnectHandler = unsafe extern "system" fn(
     *mut c_void,
@@ -24,6 +31,21 @@ type DisconnectHandler = unsafe extern "system" fn(
 type ErrorHandler = unsafe extern "system" fn(*mut c_void, NTSTATUS) -> NTSTATUS;
 type ReceiveHandler = unsafe extern "system" fn(
     *mut c_void,
+    *mut c_void,
+    u32,
+    u32,
+    u32,
+    *mut u32,
+    *mut c_void,
+    *mut PIRP,
+) -> NTSTATUS;
+
+type SendPossibleHandler = unsafe extern "system" fn(*mut c_void, *mut c_void, u32) -> NTSTATUS;
+type DatagramHandler = unsafe extern "system" fn(
+    *mut c_void,
+    i32,
+    *mut c_void,
+    i32,
     *mut c_void,
     u32,
     u32,
@@ -106,14 +128,39 @@ pub(crate) fn receive_from(
     data: &mut [u8],
     available: u32,
 ) -> Option<Indication> {
-    let call = call_of(file, RECEIVE)?;
+    // TDI_RECEIVE_ENTIRE_MESSAGE has no meaning on a stream: NORMAL alone.
+    on_stream(file, RECEIVE, NORMAL, token, data, available)
+}
+
+/// Indicates expedited `data` on an endpoint, as [`receive`] does.
+pub(crate) fn expedited(file: usize, data: &mut [u8], available: u32) -> Option<Indication> {
+    let token = TRANSPORT.read(|state| state.file(file).map(|entry| entry.token))?;
+    on_stream(file, RECEIVE_EXPEDITED, EXPEDITED, token, data, available)
+}
+
+/// Tells an endpoint (by its token) or an address (NULL) that a send of `bytes` would be taken.
+pub(crate) fn send_possible(file: usize, token: *mut c_void, bytes: u32) -> Option<NTSTATUS> {
+    let call = call_of(file, SEND_POSSIBLE)?;
+    // SAFETY: Registered for this event, so of this type.
+    let handler = unsafe { mem::transmute::<*mut c_void, SendPossibleHandler>(call.routine) };
+    // SAFETY: Arguments as tdi.md §5 describes them.
+    Some(unsafe { handler(call.context, token, bytes) })
+}
+
+fn on_stream(
+    file: usize,
+    event: usize,
+    flags: u32,
+    token: *mut c_void,
+    data: &mut [u8],
+    available: u32,
+) -> Option<Indication> {
+    let call = call_of(file, event)?;
     // SAFETY: Registered for this event, so of this type.
     let handler = unsafe { mem::transmute::<*mut c_void, ReceiveHandler>(call.routine) };
     let mut taken = 0;
     let mut irp: PIRP = ptr::null_mut();
     let indicated = u32::try_from(data.len()).unwrap_or(u32::MAX);
-    // TDI_RECEIVE_NORMAL | TDI_RECEIVE_ENTIRE_MESSAGE has no meaning on a stream: NORMAL alone.
-    let flags = 0x20;
     // SAFETY: Arguments as tdi.md §5 describes them; the data is valid for the call.
     let result = unsafe {
         handler(
@@ -127,6 +174,43 @@ pub(crate) fn receive_from(
             &raw mut irp,
         )
     };
+    Some(answered(file, result, indicated, taken, irp))
+}
+
+/// Indicates a datagram from `source` on an address, and takes the request that comes back.
+pub(crate) fn datagram(
+    file: usize,
+    source: &mut [u8],
+    data: &mut [u8],
+    available: u32,
+) -> Option<Indication> {
+    let call = call_of(file, RECEIVE_DATAGRAM)?;
+    // SAFETY: Registered for this event, so of this type.
+    let handler = unsafe { mem::transmute::<*mut c_void, DatagramHandler>(call.routine) };
+    let mut taken = 0;
+    let mut irp: PIRP = ptr::null_mut();
+    let indicated = u32::try_from(data.len()).unwrap_or(u32::MAX);
+    // SAFETY: Arguments as tdi.md §5 describes them; address and data are valid for the call.
+    let result = unsafe {
+        handler(
+            call.context,
+            i32::try_from(source.len()).unwrap_or_default(),
+            source.as_mut_ptr().cast(),
+            0,
+            ptr::null_mut(),
+            NORMAL,
+            indicated,
+            available.max(indicated),
+            &raw mut taken,
+            data.as_mut_ptr().cast(),
+            &raw mut irp,
+        )
+    };
+    Some(answered(file, result, indicated, taken, irp))
+}
+
+/// Checks an answer, and takes the request that came with it.
+fn answered(file: usize, result: NTSTATUS, indicated: u32, taken: u32, irp: PIRP) -> Indication {
     let request = !irp.is_null();
     TRANSPORT.update(|state| {
         if request != (result == status::MORE_PROCESSING_REQUIRED) {
@@ -149,9 +233,9 @@ pub(crate) fn receive_from(
         // SAFETY: As above.
         unsafe { dispatch::request(device, irp, stack, file, Way::HandedBack) };
     }
-    Some(Indication {
+    Indication {
         status: result,
         taken,
         request,
-    })
+    }
 }

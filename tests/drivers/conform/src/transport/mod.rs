@@ -9,6 +9,9 @@ mod complete;
 mod create;
 mod dispatch;
 mod indicate;
+mod kinds;
+mod look;
+mod query;
 pub(crate) mod state;
 
 use alloc::format;
@@ -18,10 +21,16 @@ use wdk_sys::{
     DEVICE_OBJECT, DO_DEVICE_INITIALIZING, NTSTATUS, PDEVICE_OBJECT, PDRIVER_OBJECT, ntddk,
 };
 
-pub(crate) use complete::{complete, complete_with_data, end_all};
+pub(crate) use complete::{
+    complete, complete_datagram, complete_on, complete_query, complete_with_data, end_all,
+};
 pub(crate) use dispatch::dispatch;
-pub(crate) use indicate::{Indication, disconnect, error, receive, receive_from};
-pub(crate) use state::{Ends, FileKind, Kind, Personality, Record, Script, TRANSPORT};
+pub(crate) use indicate::{
+    Indication, datagram, disconnect, error, expedited, receive, receive_from, send_possible,
+};
+pub(crate) use kinds::{Ends, FileKind, Kind, Personality, Script};
+pub(crate) use query::answer_queries;
+pub(crate) use state::{QueryAnswer, Record, TRANSPORT};
 
 use crate::nt::unicode::Unicode;
 

@@ -4,149 +4,11 @@ use core::ffi::c_void;
 
 use wdk_sys::{NTSTATUS, PIRP};
 
-use crate::nt::{irql, status, watch::Watch};
+use super::kinds::{Ends, FileKind, KINDS, Kind, Personality, Script};
+use crate::nt::{event::Event, irql, status, watch::Watch};
 
 /// The one transport state: vectors run one at a time.
 pub(crate) static TRANSPORT: Watch<State> = Watch::new(State::new());
-
-/// A kind of provider, one device each.
-#[repr(u32)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Personality {
-    /// Streams with orderly release, expedited data.
-    Orderly,
-    /// Streams, abortive disconnect only.
-    Abortive,
-    /// Datagrams only.
-    Datagram,
-    /// Streams with orderly release and internal buffering: tells when a send is possible.
-    Buffering,
-    /// Streams with orderly release that refuse sends of no bytes.
-    NoZeroLength,
-}
-
-impl Personality {
-    pub(crate) const ALL: [Self; 5] = [
-        Self::Orderly,
-        Self::Abortive,
-        Self::Datagram,
-        Self::Buffering,
-        Self::NoZeroLength,
-    ];
-
-    /// ServiceFlags of TDI_PROVIDER_INFO (tdi.md §6).
-    pub(crate) const fn service_flags(self) -> u32 {
-        const CONNECTION_MODE: u32 = 0x1;
-        const ORDERLY_RELEASE: u32 = 0x2;
-        const CONNECTIONLESS_MODE: u32 = 0x4;
-        const ERROR_FREE_DELIVERY: u32 = 0x8;
-        const EXPEDITED_DATA: u32 = 0x100;
-        const INTERNAL_BUFFERING: u32 = 0x200;
-        const NO_ZERO_LENGTH: u32 = 0x800;
-        let stream = CONNECTION_MODE | ERROR_FREE_DELIVERY;
-        match self {
-            Self::Orderly => stream | ORDERLY_RELEASE | EXPEDITED_DATA,
-            Self::Abortive => stream,
-            Self::Datagram => CONNECTIONLESS_MODE,
-            Self::Buffering => stream | ORDERLY_RELEASE | INTERNAL_BUFFERING,
-            Self::NoZeroLength => stream | ORDERLY_RELEASE | NO_ZERO_LENGTH,
-        }
-    }
-}
-
-/// What a file object is (tdi.md §1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum FileKind {
-    Control,
-    Address,
-    Endpoint,
-}
-
-/// What is logged: each request, open and close.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Open(FileKind),
-    Cleanup(FileKind),
-    Close(FileKind),
-    Associate,
-    Connect,
-    Release,
-    Abort,
-    Send,
-    Receive,
-    SendDatagram,
-    SetHandler,
-    Query,
-    Other,
-}
-
-const KINDS: usize = 19;
-
-impl Kind {
-    const fn index(self) -> usize {
-        match self {
-            Self::Open(kind) => kind as usize,
-            Self::Cleanup(kind) => 3 + kind as usize,
-            Self::Close(kind) => 6 + kind as usize,
-            Self::Associate => 9,
-            Self::Connect => 10,
-            Self::Release => 11,
-            Self::Abort => 12,
-            Self::Send => 13,
-            Self::Receive => 14,
-            Self::SendDatagram => 15,
-            Self::SetHandler => 16,
-            Self::Query => 17,
-            Self::Other => 18,
-        }
-    }
-
-    /// A request in an IRP of the client's making, as opposed to opens and closes.
-    pub(crate) const fn is_request(self) -> bool {
-        !matches!(self, Self::Open(_) | Self::Cleanup(_) | Self::Close(_))
-    }
-}
-
-/// What ends a pended request besides the script's author and the clean-up of its handle.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Ends {
-    pub(crate) abort: bool,
-    pub(crate) cancel: bool,
-}
-
-/// What to do with requests of one kind.
-#[derive(Clone, Copy)]
-pub(crate) enum Script {
-    /// Complete in the dispatch routine.
-    Inline(NTSTATUS),
-    /// Keep; the ends say what else may complete it.
-    Pend(Ends),
-    /// Keep as above, then run the hook inside the dispatch routine; it may complete the request.
-    Hook(Ends, fn(usize)),
-}
-
-impl Script {
-    /// Until told, or an ABORT, or a cancel: how a well-behaved transport pends.
-    pub(crate) const PEND: Self = Self::Pend(Ends {
-        abort: true,
-        cancel: true,
-    });
-    /// Never until an ABORT.
-    pub(crate) const UNTIL_ABORT: Self = Self::Pend(Ends {
-        abort: true,
-        cancel: false,
-    });
-    /// Only on cancel.
-    pub(crate) const UNTIL_CANCEL: Self = Self::Pend(Ends {
-        abort: false,
-        cancel: true,
-    });
-    /// Only on the close of the handle.
-    pub(crate) const UNTIL_CLOSE: Self = Self::Pend(Ends {
-        abort: false,
-        cancel: false,
-    });
-}
 
 /// A TDI event handler as registered.
 #[derive(Clone, Copy)]
@@ -189,6 +51,8 @@ pub(crate) struct Pending {
 
 /// Bytes of data copied into a log record.
 pub(crate) const DATA: usize = 64;
+/// Bytes of a datagram's remote address copied into a log record.
+pub(crate) const REMOTE: usize = 22;
 
 /// A deep copy of one request, open or close.
 #[derive(Clone, Copy)]
@@ -207,6 +71,9 @@ pub(crate) struct Record {
     /// What `timeout` pointed to on arrival.
     pub(crate) timeout_value: Option<i64>,
     pub(crate) mdl: *mut c_void,
+    /// The connection information of a datagram, and the address that it named on arrival.
+    pub(crate) information: *const c_void,
+    pub(crate) remote: [u8; REMOTE],
     /// First bytes of the data, the address, or the remote address.
     pub(crate) data: [u8; DATA],
     pub(crate) completed: Option<NTSTATUS>,
@@ -226,11 +93,26 @@ impl Record {
             timeout: core::ptr::null(),
             timeout_value: None,
             mdl: core::ptr::null_mut(),
+            information: core::ptr::null(),
+            remote: [0; REMOTE],
             data: [0; DATA],
             completed: None,
         }
     }
 }
+
+/// What the transport answers to queries other than TDI_QUERY_PROVIDER_INFO; unsupported without one.
+#[derive(Clone, Copy)]
+pub(crate) struct QueryAnswer {
+    pub(crate) bytes: [u8; ANSWER],
+    /// How many of them it has; what does not fit into the client's buffer is BUFFER_OVERFLOW.
+    pub(crate) length: usize,
+    /// The status where all of it fits.
+    pub(crate) status: NTSTATUS,
+}
+
+/// Most bytes of a query's answer.
+pub(crate) const ANSWER: usize = 512;
 
 const FILES: usize = 96;
 const HELD: usize = 64;
@@ -250,7 +132,28 @@ pub(crate) struct State {
     /// Requests may arrive at DISPATCH_LEVEL (rxce.md §3.1.4).
     pub(crate) dispatch_allowed: bool,
     pub(crate) complete_at: u8,
+    /// The answer to queries.
+    pub(crate) answer: Option<QueryAnswer>,
+    /// MaxDatagramSize of every provider.
+    pub(crate) longest_datagram: u32,
+    /// Service flags that every provider has besides its own.
+    pub(crate) more_services: u32,
+    /// Scripts for one personality alone; they go before the others.
+    overrides: [Option<(Personality, Kind, Script)>; 8],
+    /// Where the next clean-up of an endpoint stops.
+    gate: Option<Gate>,
 }
+
+/// The clean-up of one personality's endpoint sets the first event and waits for the second; both outlive it.
+#[derive(Clone, Copy)]
+pub(crate) struct Gate {
+    personality: Personality,
+    pub(crate) entered: *const Event,
+    pub(crate) go_on: *const Event,
+}
+
+/// MaxDatagramSize as long as no vector asks for another.
+pub(crate) const LONGEST_DATAGRAM: u32 = 1400;
 
 // SAFETY: The raw pointers are addresses of objects that the I/O manager keeps valid until their close, or are only
 // compared; all of it is reached under the lock.
@@ -268,6 +171,11 @@ impl State {
             violation: None,
             dispatch_allowed: false,
             complete_at: irql::DISPATCH,
+            answer: None,
+            longest_datagram: LONGEST_DATAGRAM,
+            more_services: 0,
+            overrides: [None; 8],
+            gate: None,
         }
     }
 
@@ -275,6 +183,7 @@ impl State {
         let mut scripts = [Script::Inline(status::SUCCESS); KINDS];
         // Data arrives when a vector says so.
         scripts[Kind::Receive.index()] = Script::PEND;
+        scripts[Kind::ReceiveDatagram.index()] = Script::PEND;
         scripts
     }
 
@@ -298,6 +207,69 @@ impl State {
         self.handler_status = [status::SUCCESS; EVENTS];
         self.dispatch_allowed = false;
         self.complete_at = irql::DISPATCH;
+        self.answer = None;
+        self.longest_datagram = LONGEST_DATAGRAM;
+        self.more_services = 0;
+        self.overrides = [None; 8];
+        self.gate = None;
+    }
+
+    /// Stops the next clean-up of an endpoint of `personality` between the events, which outlive it.
+    pub(crate) fn stop_clean_up(
+        &mut self,
+        personality: Personality,
+        entered: &Event,
+        go_on: &Event,
+    ) {
+        self.gate = Some(Gate {
+            personality,
+            entered,
+            go_on,
+        });
+    }
+
+    /// The stop for the clean-up of `file`, if there is one; it is taken.
+    pub(crate) fn take_gate(&mut self, file: usize) -> Option<Gate> {
+        let entry = self.file(file)?;
+        let here = entry.kind == FileKind::Endpoint
+            && self
+                .gate
+                .is_some_and(|gate| gate.personality == entry.personality);
+        if here { self.gate.take() } else { None }
+    }
+
+    /// The endpoint of a personality that was opened last, closed or not.
+    pub(crate) fn endpoint_on(&self, personality: Personality) -> Option<usize> {
+        self.files.iter().rposition(|file| {
+            file.as_ref().is_some_and(|file| {
+                file.kind == FileKind::Endpoint && file.personality == personality
+            })
+        })
+    }
+
+    /// Sets the script of one kind of request to one personality.
+    pub(crate) fn script_on(&mut self, personality: Personality, kind: Kind, script: Script) {
+        let same = |slot: &&mut Option<(Personality, Kind, Script)>| {
+            slot.is_none_or(|(at, of, _)| at == personality && of == kind)
+        };
+        match self.overrides.iter_mut().find(same) {
+            Some(slot) => *slot = Some((personality, kind, script)),
+            None => self.violated("more scripts than the transport can hold", 0),
+        }
+    }
+
+    /// The script of one kind of request to a file, or to a device where there is no file yet.
+    pub(crate) fn script_for(&self, personality: Option<Personality>, kind: Kind) -> Script {
+        self.overrides
+            .iter()
+            .flatten()
+            .find(|(at, of, _)| Some(*at) == personality && *of == kind)
+            .map_or_else(|| self.script_of(kind), |(_, _, script)| *script)
+    }
+
+    /// The personality of a file.
+    pub(crate) fn personality(&self, file: usize) -> Option<Personality> {
+        self.file(file).map(|file| file.personality)
     }
 
     /// Sets the script of one kind of request.
@@ -390,6 +362,14 @@ impl State {
             .filter(|slot| slot.as_ref().is_some_and(&mut which))
             .min_by_key(|slot| slot.as_ref().map(|held| held.record))?
             .take()
+    }
+
+    /// Place in the log of the oldest held request that `which` accepts.
+    pub(crate) fn oldest(&self, which: impl Fn(&Self, &Pending) -> bool) -> Option<usize> {
+        let held = self.pending.iter().flatten();
+        held.filter(|held| which(self, held))
+            .map(|held| held.record)
+            .min()
     }
 
     /// Appends to the log; the place.

@@ -6,13 +6,20 @@
 mod abi;
 mod build;
 mod build_races;
+mod datagram;
+mod datagram_receive;
 mod events;
+mod expedited;
 mod hostile_build;
 mod hostile_circuit;
 mod hostile_down;
 mod initiate;
 mod initiate_races;
+mod irp_list;
 mod irql;
+mod provider;
+mod queries;
+mod queries_races;
 mod send;
 mod teardown;
 mod teardown_races;
@@ -69,6 +76,13 @@ pub(crate) fn all() -> Vec<&'static Vector> {
         abi::VECTORS,
         irql::VECTORS,
         send::VECTORS,
+        expedited::VECTORS,
+        datagram::VECTORS,
+        datagram_receive::VECTORS,
+        queries::VECTORS,
+        queries_races::VECTORS,
+        provider::VECTORS,
+        irp_list::VECTORS,
         hostile_build::VECTORS,
         hostile_down::VECTORS,
         hostile_circuit::VECTORS,

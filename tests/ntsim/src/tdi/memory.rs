@@ -1,7 +1,7 @@
 //! The data of a request: its MDL chain as pieces of memory.
 
 use crate::layout::io::Irp;
-use crate::mem::peek;
+use crate::mem::{self, peek};
 use crate::stop;
 
 /// MDL_MAPPED_TO_SYSTEM_VA or MDL_SOURCE_IS_NONPAGED_POOL.
@@ -11,15 +11,15 @@ const LOCKED: u16 = 0x2 | 0x10;
 
 /// A piece of driver memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Piece {
-    pub(super) address: usize,
-    pub(super) length: usize,
+pub(crate) struct Piece {
+    pub(crate) address: usize,
+    pub(crate) length: usize,
 }
 
 /// The pieces of the first `length` bytes that an IRP's MDL chain describes.
 ///
 /// A chain that is shorter, or not locked, is a driver bug that a real transport would answer with a crash.
-pub(super) fn pieces(irp: Irp, length: usize) -> Vec<Piece> {
+pub(crate) fn pieces(irp: Irp, length: usize) -> Vec<Piece> {
     let mut pieces = Vec::new();
     let mut left = length;
     let mut mdl = irp.mdl().get();
@@ -56,7 +56,7 @@ pub(super) fn pieces(irp: Irp, length: usize) -> Vec<Piece> {
 }
 
 /// What is left of pieces after `skip` bytes.
-pub(super) fn after(pieces: &[Piece], mut skip: usize) -> Vec<Piece> {
+pub(crate) fn after(pieces: &[Piece], mut skip: usize) -> Vec<Piece> {
     let mut rest = Vec::new();
     for piece in pieces {
         let gone = skip.min(piece.length);
@@ -72,13 +72,22 @@ pub(super) fn after(pieces: &[Piece], mut skip: usize) -> Vec<Piece> {
 }
 
 /// Copies host bytes into pieces; returns how many fitted.
-pub(super) fn fill(pieces: &[Piece], bytes: &[u8]) -> usize {
+pub(crate) fn fill(pieces: &[Piece], bytes: &[u8]) -> usize {
     let mut copied = 0;
     for piece in pieces {
         let rest = bytes.get(copied..).unwrap_or_default();
         let here = rest.get(..piece.length.min(rest.len())).unwrap_or_default();
-        crate::mem::write_bytes(piece.address, here);
+        mem::write_bytes(piece.address, here);
         copied += here.len();
     }
     copied
+}
+
+/// The bytes of pieces, in one buffer of the host.
+pub(crate) fn gather(pieces: &[Piece]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(pieces.iter().map(|piece| piece.length).sum());
+    for piece in pieces {
+        bytes.extend(mem::read_bytes(piece.address, piece.length));
+    }
+    bytes
 }

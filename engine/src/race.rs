@@ -1,0 +1,118 @@
+//! Which of several connects wins (specification 5.8). The order of the attempts is the order of preference.
+
+/// `RXCE_CONNECTION_CREATE_OPTIONS`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// `RxCeSelectFirstSuccessfulTransport`: whichever succeeds first.
+    First,
+    /// `RxCeSelectBestSuccessfulTransport`: the lowest index that can succeed.
+    Best,
+    /// `RxCeSelectAllSuccessfulTransports`: the lowest index, once all have ended.
+    All,
+}
+
+impl Choice {
+    /// The choice of a client.
+    ///
+    /// # Errors
+    ///
+    /// [`crate::Error::InvalidParameter`] for an unknown one.
+    pub const fn new(value: u32) -> Result<Self, crate::Error> {
+        match value {
+            0 => Ok(Self::First),
+            1 => Ok(Self::Best),
+            2 => Ok(Self::All),
+            _ => Err(crate::Error::InvalidParameter),
+        }
+    }
+}
+
+/// Where one attempt stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attempt {
+    /// It never began: its address or its endpoint is of no use.
+    Absent,
+    /// Its connect is under way.
+    Connecting,
+    /// It is connected.
+    Connected,
+    /// Its connect failed with this status.
+    Failed(i32),
+}
+
+/// What the attempts together mean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Wait for more.
+    Open,
+    /// The attempt with this index wins.
+    Winner(usize),
+    /// All have failed; the status of the lowest index that was tried, if there was one.
+    Lost(Option<i32>),
+}
+
+/// Decides, after each end of a connect.
+#[must_use]
+pub fn decide(choice: Choice, attempts: impl Iterator<Item = Attempt>) -> Verdict {
+    let mut connecting = false;
+    let mut best = None;
+    let mut failure = None;
+    for (index, attempt) in attempts.enumerate() {
+        match attempt {
+            Attempt::Absent => {}
+            Attempt::Connecting if choice == Choice::Best && best.is_none() => {
+                return Verdict::Open;
+            }
+            Attempt::Connecting => connecting = true,
+            Attempt::Connected => best = best.or(Some(index)),
+            Attempt::Failed(status) => failure = failure.or(Some(status)),
+        }
+    }
+    match best {
+        Some(index) if choice != Choice::All || !connecting => Verdict::Winner(index),
+        None if !connecting => Verdict::Lost(failure),
+        _ => Verdict::Open,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        Attempt::{Absent, Connected, Connecting, Failed},
+        Choice::{All, Best, First},
+        Verdict::{Lost, Open, Winner},
+        *,
+    };
+
+    fn verdict(choice: Choice, attempts: &[Attempt]) -> Verdict {
+        decide(choice, attempts.iter().copied())
+    }
+
+    #[test]
+    fn first_takes_any_success() {
+        assert_eq!(verdict(First, &[Connecting, Connected]), Winner(1));
+        assert_eq!(verdict(First, &[Connecting, Failed(-1)]), Open);
+        assert_eq!(
+            verdict(First, &[Failed(-2), Absent, Failed(-1)]),
+            Lost(Some(-2))
+        );
+    }
+
+    #[test]
+    fn best_waits_for_every_better_attempt() {
+        assert_eq!(verdict(Best, &[Connecting, Connected]), Open);
+        assert_eq!(
+            verdict(Best, &[Failed(-1), Connected, Connecting]),
+            Winner(1)
+        );
+        assert_eq!(verdict(Best, &[Absent, Connected]), Winner(1));
+        assert_eq!(verdict(Best, &[Absent, Absent]), Lost(None));
+    }
+
+    #[test]
+    fn all_waits_for_everyone() {
+        assert_eq!(verdict(All, &[Connected, Connecting]), Open);
+        assert_eq!(verdict(All, &[Failed(-1), Connected, Connected]), Winner(1));
+        assert_eq!(verdict(All, &[Failed(-1), Failed(-3)]), Lost(Some(-1)));
+    }
+}

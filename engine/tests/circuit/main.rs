@@ -1,0 +1,17 @@
+//! Model checking of the life-cycle procedures: the code that ships, run by threads whose every step shuttle schedules,
+//! against transports that do whatever the rules of TDI leave open.
+
+mod building;
+mod chance;
+mod client;
+mod disconnect;
+mod explore;
+mod record;
+mod request;
+mod scenario;
+mod sends;
+mod sim;
+mod tear_down;
+mod timing;
+mod transport;
+mod vc;

@@ -1,0 +1,112 @@
+//! What the outside has seen of a circuit.
+
+use std::collections::HashMap;
+
+use rxce_engine::{
+    Error,
+    circuit::Submission,
+    life::{Closing, Life, Mode, State},
+};
+
+use shuttle::thread::{self, ThreadId};
+
+use crate::request::{Handle, Home};
+
+/// Why a circuit ceased to be active.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cause {
+    Local,
+    Remote,
+    TearDown,
+}
+
+/// An event of the network, as it was handed to the circuit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Remote {
+    Disconnect(u32),
+    AddressError,
+}
+
+impl Remote {
+    /// Whether it leaves nothing to acknowledge.
+    pub(crate) fn is_abort(self, closing: Closing) -> bool {
+        self != Self::Disconnect(4) || closing == Closing::AbortOnly
+    }
+}
+
+/// One send.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Send {
+    pub(crate) gate: Option<usize>,
+    pub(crate) completed: usize,
+    pub(crate) submitted: usize,
+    /// The routine returned an error.
+    pub(crate) refused: bool,
+}
+
+/// Everything that a test asks for afterwards.
+#[derive(Debug, Default)]
+pub(crate) struct Record {
+    pub(crate) cause: Option<Cause>,
+    pub(crate) initiates: Vec<Result<(), Error>>,
+    pub(crate) tear_downs: Vec<Result<Result<(), Error>, Error>>,
+    pub(crate) build: Option<Result<(), Error>>,
+    /// Events that found the circuit, in the order of their holds.
+    pub(crate) remotes: Vec<Remote>,
+    pub(crate) notices: usize,
+    pub(crate) sends: Vec<Send>,
+    /// For each accepted receive, how often the client was told.
+    pub(crate) receives: Vec<usize>,
+    pub(crate) refused_indications: usize,
+    pub(crate) disconnect_allocations: usize,
+    pub(crate) cancellations: usize,
+    /// Disconnects of `RxCeInitiateVCDisconnect`.
+    pub(crate) initiated: Vec<Mode>,
+    /// Disconnects of a tear-down or a failed build.
+    pub(crate) drained_with: Vec<(Handle, Mode)>,
+    /// The device stack has grown past the requests that were allocated ahead.
+    pub(crate) grown: bool,
+    /// The first disconnect, of whomever.
+    pub(crate) disconnect_decided: bool,
+    /// The transport gave a connect up that nobody had aborted.
+    pub(crate) connect_timed_out: bool,
+    remote_at_last_hold: HashMap<ThreadId, bool>,
+}
+
+impl Record {
+    /// Notes what a hold has changed.
+    pub(crate) fn held(&mut self, before: Life, after: Life, local: bool, remote: bool) {
+        if before.state() == State::Active && after.state() != State::Active {
+            self.cause = Some(match (local, remote) {
+                (true, _) => Cause::Local,
+                (false, true) => Cause::Remote,
+                (false, false) => Cause::TearDown,
+            });
+        }
+        self.disconnect_decided |= local;
+        let me = thread::current().id();
+        let seen = after.remote_disconnect_seen();
+        self.remote_at_last_hold.insert(me, seen);
+    }
+
+    /// Notes that a request of the life-cycle goes to the transport.
+    pub(crate) fn sent_down(&mut self, request: Handle, home: Home, submission: Submission) {
+        if let Submission::Disconnect(mode) = submission {
+            match home {
+                Home::Pool => self.initiated.push(mode),
+                Home::Circuit => self.drained_with.push((request, mode)),
+            }
+        }
+    }
+
+    /// Whether an event said so far that there is nothing to acknowledge.
+    pub(crate) fn is_aborted(&self, closing: Closing) -> bool {
+        self.remotes.iter().any(|event| event.is_abort(closing))
+    }
+
+    /// Whether this thread found in its last hold that the peer or the address had ended the circuit.
+    pub(crate) fn found_remote(&self) -> bool {
+        let me = thread::current().id();
+        self.remote_at_last_hold.get(&me).copied().unwrap_or(false)
+    }
+}

@@ -1,0 +1,165 @@
+//! `RxCeBuildConnectionOverMultipleTransports`: several connects compete for one connection and one circuit of the
+//! client's (specification 5.8).
+//!
+//! Each address that is of use gets a slot with a connection and a circuit of its own, which the client does not see. The
+//! slots connect at once; `rxce_engine::race` decides in each completion routine, and the job that follows, at
+//! `PASSIVE_LEVEL`, shows the winner to the client and closes the others. It runs in the routine itself if the decision
+//! came before its return, else in a system worker.
+
+mod place;
+mod race;
+mod slot;
+
+use core::ptr::NonNull;
+
+use rxce_engine::{
+    Error,
+    race::{Choice, Verdict},
+};
+use wdk_sys::{
+    NTSTATUS, PVOID, STATUS_INVALID_HANDLE, STATUS_PENDING, STATUS_SUCCESS, STATUS_UNSUCCESSFUL,
+};
+
+pub(super) use self::race::Entrant;
+
+use self::race::{Followed, Race};
+use super::{circuit::Circuit, information::Remote, peer, registry::ids};
+use crate::{
+    abi::{self, Client},
+    nt::{irql::Pageable, work_item},
+    tdi::Keeper,
+};
+
+/// More addresses than a machine has.
+pub(crate) const MOST_ADDRESSES: u32 = 1024;
+
+/// What the client asks for.
+pub(crate) struct Request<'a> {
+    /// The redirector's device, whose pending requests are counted; may be NULL.
+    pub(crate) device: *mut u8,
+    /// How the winner is chosen.
+    pub(crate) choice: Choice,
+    /// The local addresses, the preferred one first.
+    pub(crate) addresses: &'a [*mut abi::Address],
+    /// The peer.
+    pub(crate) remote: Remote<'a>,
+    /// The callbacks.
+    pub(crate) handler: abi::ConnectionEventHandler,
+    /// Their context.
+    pub(crate) context: PVOID,
+    /// Called if the decision takes longer than the routine.
+    pub(crate) routine: abi::CompletionRoutine,
+    /// Where the result goes.
+    pub(crate) completion: NonNull<abi::CompletionContext>,
+    /// The structures for the winner.
+    pub(crate) connection: Client<abi::Connection>,
+    /// As above.
+    pub(crate) vc: Client<abi::Vc>,
+}
+
+/// The routine. `Ok` is a success or `STATUS_PENDING`.
+///
+/// # Errors
+///
+/// The documented ones; if all connects failed, the status of the first address that was tried.
+pub(crate) fn build(at: &Pageable, request: &Request<'_>) -> Result<NTSTATUS, Error> {
+    if peer::overlap(request.connection, request.vc) {
+        return Err(Error::InvalidParameter);
+    }
+    let race = Race::new(at, request)?;
+    if !race.open(at) {
+        race.clear_structures();
+        return Err(Error::Transport(STATUS_INVALID_HANDLE));
+    }
+    race.start();
+    match race.leave() {
+        Followed::Later => {
+            // The job has the race now, and this routine does not touch it any more.
+            race.leave_to_job();
+            Ok(STATUS_PENDING)
+        }
+        Followed::Here(verdict) => {
+            let token = conclude(at, &race, verdict);
+            let status = race.status();
+            drop(race);
+            if let Some(token) = token {
+                catch_up(token);
+            }
+            if wdk::nt_success(status) {
+                Ok(status)
+            } else {
+                Err(Error::Transport(status))
+            }
+        }
+    }
+}
+
+/// The end of one slot's connect.
+///
+/// # Safety
+///
+/// Called once for each slot that connects, by its completion routine or in its place; the race lives until then.
+///
+/// # IRQL
+///
+/// `<= DISPATCH_LEVEL`
+pub(super) unsafe fn connected(entrant: &Entrant, status: NTSTATUS) {
+    // SAFETY: Forwarded.
+    let race = unsafe { entrant.end() };
+    if race.end_of_connect(entrant.index(), status) {
+        // SAFETY: The item is the client's for this purpose, and is queued once: by whoever decides.
+        unsafe { work_item::queue(race.work_item(), finish, race.context()) };
+    }
+    race.release_slot(entrant.index());
+}
+
+/// The job in a system worker.
+unsafe extern "C" fn finish(context: PVOID) {
+    // SAFETY: A work item runs at PASSIVE_LEVEL.
+    let at = unsafe { Pageable::assume() };
+    // SAFETY: The routine left its part of the race to this job.
+    let Some(race) = (unsafe { Race::from_context(context) }) else {
+        return;
+    };
+    let verdict = race.verdict();
+    let token = conclude(&at, &race, verdict);
+    let (routine, completion) = race.completion();
+    let keeper = Keeper::new();
+    drop(race);
+    // SAFETY: The client's routine with its context, in a system worker; no lock and no reference is held.
+    let _ = unsafe { routine(completion.as_ptr()) };
+    if let Some(token) = token {
+        catch_up(token);
+    }
+    drop(keeper);
+}
+
+/// Shows the winner to the client, or nothing; tells the transport's name for the winner.
+fn conclude(at: &Pageable, race: &Race, verdict: Verdict) -> Option<usize> {
+    match verdict {
+        Verdict::Winner(index) => {
+            let token = race.announce(index);
+            race.report(STATUS_SUCCESS, Some(index));
+            token
+        }
+        Verdict::Open | Verdict::Lost(_) => {
+            race.close_rivals();
+            // Nobody is left to be closed in the background: the addresses are the client's again at once.
+            race.wait_for_the_end(at);
+            race.clear_structures();
+            let status = match verdict {
+                Verdict::Lost(Some(status)) => status,
+                _ => STATUS_UNSUCCESSFUL,
+            };
+            race.report(status, None);
+            None
+        }
+    }
+}
+
+/// Delivers what was held back, unless the client has torn the circuit down meanwhile.
+fn catch_up(token: usize) {
+    if let Some(circuit) = ids::find::<Circuit>(token) {
+        circuit.catch_up();
+    }
+}

@@ -1,0 +1,451 @@
+//! The tracking block: slots, the decision, and who still has to end.
+
+use core::{
+    cell::{Cell, UnsafeCell},
+    ops::Deref,
+    ptr::{self, NonNull},
+    slice,
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use rxce_engine::{
+    Error,
+    race::{self as rules, Attempt, Choice, Verdict},
+};
+use wdk_sys::{
+    NTSTATUS, PVOID, STATUS_CONNECTION_ABORTED, STATUS_INVALID_HANDLE, STATUS_PENDING,
+    WORK_QUEUE_ITEM,
+};
+
+use super::{
+    Request, connected,
+    place::Places,
+    slot::{Attempted, Slot},
+};
+use crate::{
+    abi,
+    connection::{
+        circuit::{Circuit, Rivals},
+        registry::Ref,
+    },
+    nt::{
+        event::Event,
+        handle_thread::HANDLE_THREAD,
+        irql::Pageable,
+        pending::Pending,
+        pool::{self, PoolBox, Pooled, Tag},
+        spin_lock::SpinLock,
+    },
+    tdi::Keeper,
+};
+
+/// One part of the tracking block: the routine's or the job's, a slot's, or a connect's.
+pub(super) struct Race(NonNull<Tracking>);
+
+/// What all parties share.
+pub(super) struct Tracking {
+    parts: AtomicU32,
+    choice: Choice,
+    state: SpinLock<State>,
+    slots: Slots,
+    routine: abi::CompletionRoutine,
+    completion: NonNull<abi::CompletionContext>,
+    places: Places,
+    /// Signalled when no slot is left to end.
+    ended: Event,
+    status: Cell<NTSTATUS>,
+    /// The winner while rivals have to end: written before the first of them is closed, taken after the last.
+    winner: UnsafeCell<Option<Ref<Circuit>>>,
+    _pending: Pending,
+    _keeper: Keeper,
+}
+
+/// Under the race's lock.
+struct State {
+    /// The routine has returned `STATUS_PENDING`, or is about to.
+    left: bool,
+    verdict: Verdict,
+    /// Slots that are not ended; the winner does not count.
+    to_end: usize,
+}
+
+impl Pooled for Tracking {
+    const TAG: Tag = Tag::new(*b"RxMt");
+}
+
+// SAFETY: Members without a lock of their own are touched by one party at a time, as each method says.
+unsafe impl Sync for Tracking {}
+// SAFETY: As above.
+unsafe impl Send for Tracking {}
+
+/// Slots.
+const SLOT_TAG: Tag = Tag::new(*b"RxMs");
+
+/// The slots of a race, in one allocation.
+struct Slots {
+    start: NonNull<Slot>,
+    count: usize,
+}
+
+impl Slots {
+    fn new(count: usize) -> Result<Self, Error> {
+        let bytes = size_of::<Slot>()
+            .checked_mul(count)
+            .ok_or(Error::InvalidParameter)?;
+        let start: NonNull<Slot> = pool::allocate(bytes, SLOT_TAG)
+            .ok_or(Error::InsufficientResources)?
+            .cast();
+        for index in 0..count {
+            // SAFETY: The allocation has room for `count` slots.
+            let slot = unsafe { start.add(index) };
+            // SAFETY: As above; the slot is not initialised yet.
+            unsafe { slot.write(Slot::new(index)) };
+        }
+        Ok(Self { start, count })
+    }
+}
+
+impl Deref for Slots {
+    type Target = [Slot];
+
+    fn deref(&self) -> &[Slot] {
+        // SAFETY: All slots are initialised, and live as long as the allocation.
+        unsafe { slice::from_raw_parts(self.start.as_ptr(), self.count) }
+    }
+}
+
+impl Drop for Slots {
+    fn drop(&mut self) {
+        // SAFETY: The slots are initialised, and nobody has a part of the race any more.
+        unsafe { ptr::slice_from_raw_parts_mut(self.start.as_ptr(), self.count).drop_in_place() };
+        // SAFETY: The block came from `allocate` with this tag.
+        unsafe { pool::free(self.start.cast(), SLOT_TAG) };
+    }
+}
+
+/// Which attempt of which race a circuit belongs to.
+#[derive(Clone, Copy)]
+pub(crate) struct Entrant {
+    race: NonNull<Tracking>,
+    index: usize,
+}
+
+// SAFETY: The race is shared between threads, and lives as long as its connects.
+unsafe impl Send for Entrant {}
+// SAFETY: As above.
+unsafe impl Sync for Entrant {}
+
+impl Entrant {
+    /// The part of the race that the slot's connect has.
+    ///
+    /// # Safety
+    ///
+    /// The slot's connect ends here, once.
+    pub(super) const unsafe fn end(&self) -> Race {
+        Race(self.race)
+    }
+
+    /// The slot.
+    pub(super) const fn index(&self) -> usize {
+        self.index
+    }
+}
+
+/// Who follows up a decision.
+pub(super) enum Followed {
+    /// The routine itself.
+    Here(Verdict),
+    /// A job, when the decision comes.
+    Later,
+}
+
+impl Race {
+    /// Allocates and reserves everything that the race will need.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidParameter`] for bad arguments and structures that are built; without memory
+    /// [`Error::InsufficientResources`], with both structures zeroed; `STATUS_INVALID_HANDLE` if no address is of use.
+    pub(super) fn new(at: &Pageable, request: &Request<'_>) -> Result<Self, Error> {
+        Places::require_free(request)?;
+        let race = Self::allocate(request).or_else(|error| {
+            Places::clear_unbuilt(request)?;
+            Err(error)
+        })?;
+        race.places.reserve()?;
+        let mut usable = false;
+        for (slot, &local) in race.slots.iter().zip(request.addresses) {
+            let entrant = Entrant {
+                race: race.0,
+                index: slot.index(),
+            };
+            match Attempted::new(request, local, entrant) {
+                Ok(attempted) => {
+                    slot.fill(attempted);
+                    usable = true;
+                }
+                Err(Error::InsufficientResources) => {
+                    race.abandon(at);
+                    return Err(Error::InsufficientResources);
+                }
+                Err(_) => {}
+            }
+        }
+        if usable {
+            return Ok(race);
+        }
+        race.abandon(at);
+        Err(Error::Transport(STATUS_INVALID_HANDLE))
+    }
+
+    fn allocate(request: &Request<'_>) -> Result<Self, Error> {
+        let tracking = PoolBox::new(Tracking {
+            parts: AtomicU32::new(1),
+            choice: request.choice,
+            state: SpinLock::new(State {
+                left: false,
+                verdict: Verdict::Open,
+                to_end: 0,
+            }),
+            slots: Slots::new(request.addresses.len())?,
+            routine: request.routine,
+            completion: request.completion,
+            places: Places::new(request)?,
+            ended: Event::uninit(),
+            status: Cell::new(STATUS_PENDING),
+            winner: UnsafeCell::new(None),
+            _pending: Pending::new(request.device),
+            _keeper: Keeper::new(),
+        })?;
+        // SAFETY: The block is in its place for good, and nobody else has it.
+        unsafe { tracking.ended.init_manual_reset() };
+        let block = tracking.into_raw();
+        // SAFETY: The block lives until the last part goes.
+        for slot in unsafe { block.as_ref() }.slots.iter() {
+            slot.enter(block);
+        }
+        Ok(Self(block))
+    }
+
+    /// Undoes everything before anything was opened.
+    fn abandon(&self, at: &Pageable) {
+        for slot in self.slots.iter() {
+            slot.dismantle(at);
+        }
+        self.places.clear();
+    }
+
+    /// Opens each endpoint; `false` if none could be opened.
+    pub(super) fn open(&self, at: &Pageable) -> bool {
+        let mut open = 0_usize;
+        for slot in self.slots.iter().filter(|slot| slot.is_filled()) {
+            if slot.open(at) {
+                open = open.saturating_add(1);
+                // One part for the connect, one for the end of the slot.
+                self.parts.fetch_add(2, Ordering::Relaxed);
+                self.state.with(|_| slot.set(Attempt::Connecting));
+            } else {
+                slot.dismantle(at);
+            }
+        }
+        self.state.with(|state| state.to_end = open);
+        open != 0
+    }
+
+    /// Sends the connects, until the race is decided.
+    pub(super) fn start(&self) {
+        for slot in self.slots.iter().filter(|slot| slot.is_filled()) {
+            let entrant = Entrant {
+                race: self.0,
+                index: slot.index(),
+            };
+            if self.state.with(|state| state.verdict) != Verdict::Open {
+                slot.discard_connect();
+                // SAFETY: This slot's connect was not sent, so it ends here.
+                let connect = unsafe { entrant.end() };
+                connect.release_slot(slot.index());
+            } else if !slot.connect() {
+                // SAFETY: As above.
+                unsafe { connected(&entrant, STATUS_CONNECTION_ABORTED) };
+            }
+        }
+    }
+
+    /// Decides who follows the decision up, when the routine has nothing more to do.
+    pub(super) fn leave(&self) -> Followed {
+        self.state.with(|state| match state.verdict {
+            Verdict::Open => {
+                state.left = true;
+                Followed::Later
+            }
+            verdict => Followed::Here(verdict),
+        })
+    }
+
+    /// Gives the part up to the job.
+    pub(super) const fn leave_to_job(self) {
+        core::mem::forget(self);
+    }
+
+    /// Takes the routine's part over.
+    ///
+    /// # Safety
+    ///
+    /// `context` is what [`Tracking::context`] said, and the routine has left its part.
+    pub(super) unsafe fn from_context(context: PVOID) -> Option<Self> {
+        NonNull::new(context.cast()).map(Self)
+    }
+
+    /// Gives up the part of a slot's connect that has ended, or of a slot that was closed. Whoever comes last takes the
+    /// slot apart, on the handle thread.
+    pub(super) fn release_slot(self, index: usize) {
+        if let Some(slot) = self.slots.get(index)
+            && slot.is_last()
+        {
+            // SAFETY: The slot lives as long as its own part of the race; its job is not queued.
+            unsafe { HANDLE_THREAD.queue(slot.job()) };
+        }
+    }
+}
+
+impl Deref for Race {
+    type Target = Tracking;
+
+    fn deref(&self) -> &Tracking {
+        // SAFETY: A part keeps the block.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+impl Drop for Race {
+    fn drop(&mut self) {
+        if self.parts.fetch_sub(1, Ordering::AcqRel) == 1 {
+            // SAFETY: This was the last part.
+            drop(unsafe { PoolBox::from_raw(self.0) });
+        }
+    }
+}
+
+impl Tracking {
+    /// Records the end of a connect and decides; `true` if the caller has to queue the job.
+    pub(super) fn end_of_connect(&self, index: usize, status: NTSTATUS) -> bool {
+        self.state.with(|state| {
+            if let Some(slot) = self.slots.get(index) {
+                let connected = wdk::nt_success(status);
+                slot.set(if connected {
+                    Attempt::Connected
+                } else {
+                    Attempt::Failed(status)
+                });
+            }
+            if state.verdict != Verdict::Open {
+                return false;
+            }
+            state.verdict = rules::decide(self.choice, self.slots.iter().map(Slot::attempt));
+            if let Verdict::Winner(_) = state.verdict {
+                state.to_end = state.to_end.saturating_sub(1);
+            }
+            state.verdict != Verdict::Open && state.left
+        })
+    }
+
+    /// The decision.
+    pub(super) fn verdict(&self) -> Verdict {
+        self.state.with(|state| state.verdict)
+    }
+
+    /// The work item that the client lends.
+    pub(super) fn work_item(&self) -> *mut WORK_QUEUE_ITEM {
+        let completion = self.completion.as_ptr();
+        // SAFETY: The client keeps the context until the completion routine was called.
+        unsafe { (&raw mut (*completion).WorkQueueItem).cast() }
+    }
+
+    /// What the job is given.
+    pub(super) fn context(&self) -> PVOID {
+        ptr::from_ref(self).cast_mut().cast()
+    }
+
+    /// The client's routine and its context.
+    pub(super) const fn completion(
+        &self,
+    ) -> (abi::CompletionRoutine, NonNull<abi::CompletionContext>) {
+        (self.routine, self.completion)
+    }
+
+    /// The reported status.
+    pub(super) const fn status(&self) -> NTSTATUS {
+        self.status.get()
+    }
+
+    /// Shows the winner to the client and closes its rivals; tells the transport's name for it.
+    pub(super) fn announce(&self, index: usize) -> Option<usize> {
+        let slot = self.slots.get(index)?;
+        let (circuit, connection) = slot.take()?.into_winner();
+        let rivals = if self.state.with(|state| state.to_end) == 0 {
+            Rivals::Gone
+        } else {
+            Rivals::Closing
+        };
+        if rivals == Rivals::Closing {
+            // SAFETY: No rival is being closed yet.
+            unsafe { *self.winner.get() = circuit.again() };
+        }
+        self.close_rivals();
+        connection.publish();
+        circuit.announce(rivals);
+        let token = circuit.token();
+        self.places.give(connection, circuit);
+        // SAFETY: This is the part of the winner's slot, which has ended.
+        drop(unsafe { Race::from_context(self.context()) });
+        Some(token)
+    }
+
+    /// Closes every attempt that is left, each on the handle thread: the close ends its connect.
+    pub(super) fn close_rivals(&self) {
+        for slot in self.slots.iter().filter(|slot| slot.is_filled()) {
+            // SAFETY: The slot lives as long as its own part of the race; its job is queued here for the first time.
+            unsafe { HANDLE_THREAD.queue(slot.job()) };
+        }
+    }
+
+    /// A slot was taken apart; its part of the race goes after this.
+    pub(super) fn slot_ended(&self) {
+        let last = self.state.with(|state| {
+            state.to_end = state.to_end.saturating_sub(1);
+            state.to_end == 0
+        });
+        if last {
+            // SAFETY: The decision's follower has written it before the first close, and nobody else comes after us.
+            let winner = unsafe { (*self.winner.get()).take() };
+            if let Some(winner) = winner {
+                winner.rivals_are_gone();
+            }
+            self.ended.set();
+        }
+    }
+
+    /// Waits until no slot is left to end.
+    pub(super) fn wait_for_the_end(&self, at: &Pageable) {
+        if self.state.with(|state| state.to_end) != 0 {
+            self.ended.wait(at);
+        }
+    }
+
+    /// Zeroes the client's structures and lets others build them.
+    pub(super) fn clear_structures(&self) {
+        self.places.clear();
+    }
+
+    /// Reports the result to the client's context.
+    pub(super) fn report(&self, status: NTSTATUS, winner: Option<usize>) {
+        self.status.set(status);
+        let completion = self.completion.as_ptr();
+        // SAFETY: The client keeps the context until the completion routine was called.
+        unsafe { (*completion).Status = status };
+        if let Some(index) = winner {
+            // SAFETY: As above.
+            unsafe { (*completion).AddressIndex = u32::try_from(index).unwrap_or(u32::MAX) };
+        }
+    }
+}

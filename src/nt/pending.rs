@@ -1,0 +1,69 @@
+//! Asynchronous requests that a redirector's device counts: it is not unloaded while there are some.
+
+use core::{
+    ptr,
+    sync::atomic::{AtomicI32, Ordering},
+};
+
+use wdk_sys::{KEVENT, ntddk};
+
+/// `RDBSS_DEVICE_OBJECT.AsynchronousRequestsPending`.
+const PENDING: usize = 0x270;
+/// `RDBSS_DEVICE_OBJECT.pAsynchronousRequestsCompletionEvent`.
+const EVENT: usize = 0x278;
+/// A device object with these members is at least so large.
+const LEAST_SIZE: u16 = 0x280;
+/// `IO_TYPE_DEVICE`.
+const TYPE_DEVICE: i16 = 3;
+
+/// One request that a device counts, until it is dropped.
+pub(crate) struct Pending(*mut u8);
+
+impl Pending {
+    /// Counts a request, if `device` is an RDBSS device object by type and size.
+    pub(crate) fn new(device: *mut u8) -> Self {
+        // SAFETY: The client hands in a device object, or NULL.
+        let counts = !device.is_null() && unsafe { is_rdbss_device(device) };
+        let pending = Self(if counts { device } else { ptr::null_mut() });
+        if let Some(count) = pending.count() {
+            count.fetch_add(1, Ordering::AcqRel);
+        }
+        pending
+    }
+
+    fn count(&self) -> Option<&AtomicI32> {
+        if self.0.is_null() {
+            return None;
+        }
+        // SAFETY: The device has the member, aligned, and keeps it as long as it counts requests.
+        Some(unsafe { AtomicI32::from_ptr(self.0.byte_add(PENDING).cast()) })
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        let Some(count) = self.count() else { return };
+        // The event is read before the count goes: the device may go right after.
+        let slot = self.0.wrapping_byte_add(EVENT).cast::<*mut KEVENT>();
+        // SAFETY: As for the count.
+        let event = unsafe { slot.read_volatile() };
+        if count.fetch_sub(1, Ordering::AcqRel) == 1 && !event.is_null() {
+            // SAFETY: The member is NULL or an event that the redirector waits for.
+            unsafe { ntddk::KeSetEvent(event, 0, 0) };
+        }
+    }
+}
+
+/// # Safety
+///
+/// `device` points to a device object.
+unsafe fn is_rdbss_device(device: *mut u8) -> bool {
+    // SAFETY: Forwarded: a device object begins with its type and size.
+    let (kind, size) = unsafe {
+        (
+            device.cast::<i16>().read(),
+            device.cast::<u16>().add(1).read(),
+        )
+    };
+    kind == TYPE_DEVICE && size >= LEAST_SIZE
+}
