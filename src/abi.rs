@@ -146,6 +146,19 @@ const _: () = {
     assert!(offset_of!(Vc, pCleanUpEvent) == 0x38);
 };
 
+/// Writes one field of a client's structure. In an `unsafe` sense: the structure is registered, so its client keeps it
+/// allocated, and the caller is the one who may change the field now.
+macro_rules! write_field {
+    ($client:expr, $field:ident, $value:expr) => {{
+        let structure = $client.as_ptr();
+        // SAFETY: This only computes an address inside the registered structure.
+        let field = unsafe { &raw mut (*structure).$field };
+        // SAFETY: The structure is registered, and nobody else writes the field now.
+        unsafe { field.write_volatile($value) };
+    }};
+}
+pub(crate) use write_field;
+
 /// A structure that begins with its node type code and its size.
 pub(crate) trait Signed {
     /// The whole signature word.
@@ -153,7 +166,9 @@ pub(crate) trait Signed {
 }
 
 const fn signature<T>(node_type: u16) -> u32 {
-    ((size_of::<T>() as u32) << u16::BITS) | node_type as u32
+    let [size_low, size_high, ..] = size_of::<T>().to_le_bytes();
+    let [type_low, type_high] = node_type.to_le_bytes();
+    u32::from_le_bytes([type_low, type_high, size_low, size_high])
 }
 
 impl Signed for Transport {
@@ -216,24 +231,14 @@ impl<T> Client<T> {
 }
 
 impl<T: Signed> Client<T> {
-    /// Reads a field.
+    /// A copy of all fields.
     ///
     /// # Safety
     ///
     /// The structure is registered, so its client keeps it allocated.
-    pub(crate) unsafe fn read<F: Copy>(self, field: impl FnOnce(*mut T) -> *mut F) -> F {
+    pub(crate) unsafe fn snapshot(self) -> T {
         // SAFETY: Forwarded.
-        unsafe { field(self.as_ptr()).read_volatile() }
-    }
-
-    /// Writes a field.
-    ///
-    /// # Safety
-    ///
-    /// The structure is registered, and the caller is the one who may change the field now.
-    pub(crate) unsafe fn write<F: Copy>(self, field: impl FnOnce(*mut T) -> *mut F, value: F) {
-        // SAFETY: Forwarded.
-        unsafe { field(self.as_ptr()).write_volatile(value) };
+        unsafe { self.as_ptr().read_volatile() }
     }
 
     /// Whether the signature is intact.

@@ -20,9 +20,7 @@ use crate::{
 
 /// An absolute address, so that the image has a relocation table: without one, Windows loads it at its preferred address
 /// or not at all, and release code alone needs none.
-#[used]
-static ANCHOR: unsafe extern "system" fn(PDRIVER_OBJECT, PCUNICODE_STRING) -> NTSTATUS =
-    driver_entry;
+static ANCHOR: unsafe extern "C" fn(PDRIVER_OBJECT) = unload;
 
 /// How many of the two ways in are in use.
 static ENTRIES: AtomicU32 = AtomicU32::new(0);
@@ -49,7 +47,8 @@ pub(crate) unsafe extern "system" fn driver_entry(
         end();
         return failure(error);
     }
-    driver.DriverUnload = Some(unload);
+    // SAFETY: The static is initialised. The volatile read keeps it in the image.
+    driver.DriverUnload = Some(unsafe { (&raw const ANCHOR).read_volatile() });
     STATUS_SUCCESS
 }
 

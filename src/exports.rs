@@ -77,7 +77,9 @@ pub(crate) unsafe extern "system" fn RxCeBuildAddress(
 ) -> NTSTATUS {
     waiting(c"RxCeBuildAddress", |at| {
         // SAFETY: Forwarded.
-        let (local, handler) = unsafe { (local_address(local)?, table(handler)?) };
+        let local = unsafe { local_address(local) }?;
+        // SAFETY: Forwarded.
+        let handler = unsafe { table(handler) }?;
         address::build(
             at,
             Client::new(address)?,
@@ -117,7 +119,9 @@ pub(crate) unsafe extern "system" fn RxCeBuildConnection(
 ) -> NTSTATUS {
     waiting(c"RxCeBuildConnection", |at| {
         // SAFETY: Forwarded.
-        let (remote, handler) = unsafe { (remote(information)?, table(handler)?) };
+        let remote = unsafe { remote(information) }?;
+        // SAFETY: Forwarded.
+        let handler = unsafe { table(handler) }?;
         let (connection, vc) = (Client::new(connection)?, Client::new(vc)?);
         peer::build(
             at,
@@ -157,16 +161,14 @@ pub(crate) unsafe extern "system" fn RxCeBuildConnectionOverMultipleTransports(
         let routine = routine.ok_or(Error::InvalidParameter)?;
         let completion = NonNull::new(completion).ok_or(Error::InvalidParameter)?;
         // SAFETY: Forwarded.
-        let (connection, vc) = unsafe {
-            (
-                (*completion.as_ptr()).pConnection,
-                (*completion.as_ptr()).pVc,
-            )
-        };
+        let context_now = unsafe { completion.read() };
+        let (connection, vc) = (context_now.pConnection, context_now.pVc);
         // SAFETY: Forwarded.
         let addresses = unsafe { address_array(addresses, count) }?;
         // SAFETY: Forwarded.
-        let (remote, handler) = unsafe { (remote(information)?, table(handler)?) };
+        let remote = unsafe { remote(information) }?;
+        // SAFETY: Forwarded.
+        let handler = unsafe { table(handler) }?;
         let (connection, vc) = (Client::new(connection)?, Client::new(vc)?);
         let request = multiple::Request {
             device,

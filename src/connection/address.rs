@@ -16,7 +16,7 @@ use super::{
     transport::{self, Transport},
 };
 use crate::{
-    abi::{self, Client},
+    abi::{self, Client, Signed, write_field},
     nt::{
         file::File,
         handle_thread::HANDLE_THREAD,
@@ -270,22 +270,13 @@ impl Address {
 
     /// Whether the client's structure still says what the build wrote.
     fn is_intact(&self) -> bool {
-        let public = self.public;
         // SAFETY: The structure is registered.
-        let signed = unsafe { public.is_signed() };
-        // SAFETY: As above.
-        let transport = unsafe { public.read(|address| &raw mut (*address).pTransport) };
-        // SAFETY: As above.
-        let handler = unsafe { public.read(|address| &raw mut (*address).pHandler) };
-        // SAFETY: As above.
-        let handle = unsafe { public.read(|address| &raw mut (*address).hAddress) };
-        // SAFETY: As above.
-        let file = unsafe { public.read(|address| &raw mut (*address).pFileObject) };
-        signed
-            && transport == self.transport().public().as_ptr()
-            && core::ptr::addr_eq(handler, &raw const self.handler)
-            && handle == self.file.handle()
-            && file == self.file.object()
+        let public = unsafe { self.public.snapshot() };
+        public.Signature == abi::Address::SIGNATURE
+            && public.pTransport == self.transport().public().as_ptr()
+            && core::ptr::addr_eq(public.pHandler, &raw const self.handler)
+            && public.hAddress == self.file.handle()
+            && public.pFileObject == self.file.object()
     }
 
     /// Whether the signature is intact: all that is asked of a parent.
@@ -318,11 +309,8 @@ impl Address {
 
     /// The public `pReceiveMdl`: the datagram that began last, or NULL.
     pub(super) fn set_receive_mdl(&self, mdl: PMDL) {
-        // SAFETY: The structure is registered until after the run-down; the member is for the debugger only.
-        unsafe {
-            self.public
-                .write(|address| &raw mut (*address).pReceiveMdl, mdl)
-        };
+        // The structure is registered until after the run-down; the member is for the debugger only.
+        write_field!(self.public, pReceiveMdl, mdl);
     }
 
     /// The client's callbacks.
@@ -361,21 +349,9 @@ impl Address {
     }
 
     fn mirror(&self, pins: &Pins) {
-        let public = self.public;
-        // SAFETY: The structure is registered, and the counters change only under this lock.
-        unsafe {
-            public.write(
-                |address| &raw mut (*address).ConnectionCount,
-                pins.connections(),
-            )
-        };
-        // SAFETY: As above.
-        unsafe {
-            public.write(
-                |address| &raw mut (*address).VirtualCircuitCount,
-                pins.circuits(),
-            )
-        };
+        // The structure is registered, and the counters change only under this lock.
+        write_field!(self.public, ConnectionCount, pins.connections());
+        write_field!(self.public, VirtualCircuitCount, pins.circuits());
     }
 
     /// Links a published circuit, so that an error of the address reaches it.

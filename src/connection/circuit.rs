@@ -27,7 +27,7 @@ use super::{
     request::{self, Handle, Home, Parts, Purpose, Request, RequestList},
 };
 use crate::{
-    abi::{self, Client},
+    abi::{self, Client, Signed, write_field},
     nt::{
         event::{self, Event},
         file::File,
@@ -483,22 +483,13 @@ impl Circuit {
     }
 
     fn is_intact(&self) -> bool {
-        let public = self.public;
         // SAFETY: The structure is registered.
-        let signed = unsafe { public.is_signed() };
-        // SAFETY: As above.
-        let connection = unsafe { public.read(|vc| &raw mut (*vc).pConnection) };
-        // SAFETY: As above.
-        let handle = unsafe { public.read(|vc| &raw mut (*vc).hEndpoint) };
-        // SAFETY: As above.
-        let file = unsafe { public.read(|vc| &raw mut (*vc).pEndpointFileObject) };
-        // SAFETY: As above.
-        let id = unsafe { public.read(|vc| &raw mut (*vc).ConnectionId) };
-        signed
-            && connection == self.connection().public().as_ptr()
-            && handle == self.endpoint.handle()
-            && file == self.endpoint.object()
-            && id == self.id.raw()
+        let public = unsafe { self.public.snapshot() };
+        public.Signature == abi::Vc::SIGNATURE
+            && public.pConnection == self.connection().public().as_ptr()
+            && public.hEndpoint == self.endpoint.handle()
+            && public.pEndpointFileObject == self.endpoint.object()
+            && public.ConnectionId == self.id.raw()
             && self
                 .ledger
                 .with(|ledger| self.state().load(Ordering::Relaxed) == ledger.life.state().code())
@@ -507,29 +498,28 @@ impl Circuit {
     /// The public `State`, which is written under the lock and read by anybody.
     fn state(&self) -> &AtomicI32 {
         let vc = self.public.as_ptr();
+        // SAFETY: This only computes an address inside the registered structure.
+        let state = unsafe { &raw mut (*vc).State };
         // SAFETY: The structure is registered, so it lives; the member is aligned and only ever accessed so.
-        unsafe { AtomicI32::from_ptr(&raw mut (*vc).State) }
+        unsafe { AtomicI32::from_ptr(state) }
     }
 
     /// The public `pReceiveMdl`.
     pub(super) fn set_receive_mdl(&self, mdl: PMDL) {
-        // SAFETY: The structure is registered; only whoever has the guard of normal data writes the member.
-        unsafe { self.public.write(|vc| &raw mut (*vc).pReceiveMdl, mdl) };
+        // The structure is registered; only whoever has the guard of normal data writes the member.
+        write_field!(self.public, pReceiveMdl, mdl);
     }
 
     fn wait_for_clean_up(&self, at: &Pageable) {
-        // SAFETY: The structure is registered, and this tear-down owns it.
-        let event: *mut KEVENT = unsafe { self.public.read(|vc| &raw mut (*vc).pCleanUpEvent) };
+        // SAFETY: The structure is registered.
+        let event = unsafe { self.public.snapshot() }.pCleanUpEvent;
         if event.is_null() {
             return;
         }
         // SAFETY: The member is NULL or an initialised event, by the client's contract.
         unsafe { event::wait_for(event.cast(), at) };
-        // SAFETY: As for the read.
-        unsafe {
-            self.public
-                .write(|vc| &raw mut (*vc).pCleanUpEvent, ptr::null_mut())
-        };
+        // This tear-down owns the structure.
+        write_field!(self.public, pCleanUpEvent, ptr::null_mut());
     }
 
     /// The connection.

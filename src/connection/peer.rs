@@ -20,7 +20,7 @@ use super::{
     transport::Transport,
 };
 use crate::{
-    abi::{self, Client},
+    abi::{self, Client, Signed, write_field},
     nt::{
         irql::Pageable,
         pool::{PoolBox, Pooled, Tag},
@@ -211,20 +211,12 @@ impl Connection {
     }
 
     fn is_intact(&self) -> bool {
-        let public = self.public;
         // SAFETY: The structure is registered.
-        let signed = unsafe { public.is_signed() };
-        // SAFETY: As above.
-        let address = unsafe { public.read(|connection| &raw mut (*connection).pAddress) };
-        // SAFETY: As above.
-        let handler = unsafe { public.read(|connection| &raw mut (*connection).pHandler) };
-        // SAFETY: As above.
-        let information =
-            unsafe { public.read(|connection| &raw mut (*connection).pConnectionInformation) };
-        signed
-            && address == self.address().public().as_ptr()
-            && ptr::addr_eq(handler, &raw const self.handler)
-            && information == self.information.as_ptr()
+        let public = unsafe { self.public.snapshot() };
+        public.Signature == abi::Connection::SIGNATURE
+            && public.pAddress == self.address().public().as_ptr()
+            && ptr::addr_eq(public.pHandler, &raw const self.handler)
+            && public.pConnectionInformation == self.information.as_ptr()
     }
 
     /// Whether the signature is intact: all that is asked of a parent.
@@ -308,13 +300,11 @@ impl Connection {
         if !self.announced.load(Ordering::Relaxed) {
             return;
         }
-        let circuits = pins.circuits().cast_unsigned();
-        // SAFETY: The structure is registered, and the counter changes only under this lock.
-        unsafe {
-            self.public.write(
-                |connection| &raw mut (*connection).VirtualCircuitCount,
-                circuits,
-            )
-        };
+        // The structure is registered, and the counter changes only under this lock.
+        write_field!(
+            self.public,
+            VirtualCircuitCount,
+            pins.circuits().cast_unsigned()
+        );
     }
 }

@@ -427,11 +427,14 @@ unsafe extern "C" fn completed(_device: PDEVICE_OBJECT, irp: PIRP, context: PVOI
         let request = Handle(request);
         // SAFETY: This is the packet's completion routine.
         request.get().outcome.set(unsafe { irp::take_result(irp) });
-        // SAFETY: The completion's part of the request goes with each of these calls.
         match request.get().purpose() {
+            // SAFETY: The completion's part of the request goes with this call.
             Purpose::Connect | Purpose::Disconnect => unsafe { circuit::complete(request) },
+            // SAFETY: As above.
             Purpose::Send(context) => unsafe { send::complete(request, *context) },
+            // SAFETY: As above.
             Purpose::Waited(event) => unsafe { complete_waited(request, event) },
+            // SAFETY: As above.
             Purpose::Receive(_) => unsafe { receive::complete(request) },
         }
     }

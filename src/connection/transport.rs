@@ -11,7 +11,7 @@ use super::{
     registry::{Block, Found, Header, Kind, Ref, pointers},
 };
 use crate::{
-    abi::{self, Client},
+    abi::{self, Client, Signed, write_field},
     nt::{
         device,
         file::File,
@@ -199,9 +199,10 @@ impl Transport {
     }
 
     fn query_provider(&self, at: &Pageable) -> Result<(), Error> {
-        const LENGTH: usize = size_of::<TDI_PROVIDER_INFO>();
+        const LENGTH: u32 = 0x28;
+        const { assert!(size_of::<TDI_PROVIDER_INFO>() == LENGTH as usize) };
         // SAFETY: The block is nonpaged pool and outlives the request, which is waited for.
-        let mdl = unsafe { Mdl::of_pool(self.info.get().cast(), LENGTH as u32) }?;
+        let mdl = unsafe { Mdl::of_pool(self.info.get().cast(), LENGTH) }?;
         let target = self.control_target();
         let call = request::query_information(TDI_QUERY_PROVIDER_INFO);
         // SAFETY: The channel is open, and the MDL lives until the request is over.
@@ -209,7 +210,7 @@ impl Transport {
             unsafe { synchronous::perform(at, &target, &call, mdl.as_ptr(), Submit::Anywhere) }?;
         // A provider may know more than the structure holds.
         let accepted = wdk::nt_success(status)
-            || (status == wdk_sys::STATUS_BUFFER_OVERFLOW && written >= LENGTH);
+            || (status == wdk_sys::STATUS_BUFFER_OVERFLOW && written >= LENGTH as usize);
         if accepted {
             Ok(())
         } else {
@@ -218,21 +219,13 @@ impl Transport {
     }
 
     /// Whether the client's structure still says what the build wrote.
-    pub(super) fn is_intact(&self) -> bool {
-        let public = self.public;
+    fn is_intact(&self) -> bool {
         // SAFETY: The structure is registered.
-        let signed = unsafe { public.is_signed() };
-        // SAFETY: As above.
-        let channel = unsafe { public.read(|transport| &raw mut (*transport).ControlChannel) };
-        // SAFETY: As above.
-        let file =
-            unsafe { public.read(|transport| &raw mut (*transport).pControlChannelFileObject) };
-        // SAFETY: As above.
-        let info = unsafe { public.read(|transport| &raw mut (*transport).pProviderInfo) };
-        signed
-            && channel == self.channel.handle()
-            && file == self.channel.object()
-            && info == self.info.get()
+        let public = unsafe { self.public.snapshot() };
+        public.Signature == abi::Transport::SIGNATURE
+            && public.ControlChannel == self.channel.handle()
+            && public.pControlChannelFileObject == self.channel.object()
+            && public.pProviderInfo == self.info.get()
     }
 
     /// Whether the signature is intact: all that is asked of a parent.
@@ -268,21 +261,9 @@ impl Transport {
     }
 
     fn mirror(&self, pins: &Pins) {
-        let public = self.public;
-        // SAFETY: The structure is registered, and the counters change only under this lock.
-        unsafe {
-            public.write(
-                |transport| &raw mut (*transport).ConnectionCount,
-                pins.connections(),
-            )
-        };
-        // SAFETY: As above.
-        unsafe {
-            public.write(
-                |transport| &raw mut (*transport).VirtualCircuitCount,
-                pins.circuits(),
-            )
-        };
+        // The structure is registered, and the counters change only under this lock.
+        write_field!(self.public, ConnectionCount, pins.connections());
+        write_field!(self.public, VirtualCircuitCount, pins.circuits());
     }
 
     /// The provider's device name.

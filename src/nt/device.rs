@@ -29,8 +29,13 @@ const NAME: &[u16] = &{
 /// The device, while the driver runs as a service.
 static DEVICE: AtomicPtr<DEVICE_OBJECT> = AtomicPtr::new(ptr::null_mut());
 
+/// The bytes of the name.
+const NAME_LENGTH: u16 = 24;
+
+const _: () = assert!(size_of_val(NAME) == NAME_LENGTH as usize);
+
 const fn name() -> UNICODE_STRING {
-    let length = (NAME.len() * size_of::<u16>()) as u16;
+    let length = NAME_LENGTH;
     UNICODE_STRING {
         Length: length,
         MaximumLength: length,
@@ -120,6 +125,12 @@ pub(crate) fn keep_loaded(file: &File) -> Result<(), Error> {
     file.open(&name(), &mut [])
 }
 
+/// `IO_NO_INCREMENT`, in the type that the completion takes.
+const NO_INCREMENT: i8 = {
+    assert!(IO_NO_INCREMENT == 0);
+    0
+};
+
 /// Opens and closes succeed: a handle on the device only keeps the driver.
 unsafe extern "C" fn succeed(_device: PDEVICE_OBJECT, irp: PIRP) -> NTSTATUS {
     // SAFETY: The I/O manager hands the packet over until it is completed.
@@ -127,6 +138,6 @@ unsafe extern "C" fn succeed(_device: PDEVICE_OBJECT, irp: PIRP) -> NTSTATUS {
     packet.IoStatus.__bindgen_anon_1.Status = STATUS_SUCCESS;
     packet.IoStatus.Information = 0;
     // SAFETY: As above; the packet is not touched afterwards.
-    unsafe { ntddk::IofCompleteRequest(irp, IO_NO_INCREMENT as i8) };
+    unsafe { ntddk::IofCompleteRequest(irp, NO_INCREMENT) };
     STATUS_SUCCESS
 }

@@ -104,7 +104,10 @@ impl Event {
 }
 
 /// `KernelMode` in the type that the system's routines take.
-pub(crate) const KERNEL_MODE: i8 = KernelMode as i8;
+pub(crate) const KERNEL_MODE: i8 = {
+    assert!(KernelMode == 0);
+    0
+};
 
 /// A span of time as the negative number that means "from now".
 pub(crate) const fn relative(span_100ns: u64) -> i64 {

@@ -199,6 +199,6 @@ impl Device {
     /// How many stack locations a request to it needs.
     pub(crate) fn stack_size(self) -> i8 {
         // SAFETY: The device lives as long as the file that named it; the member is one byte.
-        unsafe { (*self.0).StackSize as i8 }
+        unsafe { (*self.0).StackSize }
     }
 }

@@ -21,6 +21,18 @@ pub(crate) type CompletionRoutine = unsafe extern "C" fn(PDEVICE_OBJECT, PIRP, P
 /// unions, whose generated names depend on the headers.
 const CURRENT_STACK_LOCATION: usize = 0xB8;
 
+/// `IRP_MJ_INTERNAL_DEVICE_CONTROL`, in the type of the stack location's member.
+const INTERNAL_DEVICE_CONTROL: u8 = {
+    assert!(IRP_MJ_INTERNAL_DEVICE_CONTROL == 0x0F);
+    0x0F
+};
+
+/// All three invoke flags, in the type of the stack location's member.
+const INVOKE_ALWAYS: u8 = {
+    assert!(SL_INVOKE_ON_CANCEL | SL_INVOKE_ON_SUCCESS | SL_INVOKE_ON_ERROR == 0xE0);
+    0xE0
+};
+
 /// What a transport is told of an open object's request.
 #[derive(Clone, Copy)]
 pub(crate) struct Target {
@@ -72,7 +84,7 @@ impl Irp {
     /// How many stack locations it has.
     pub(crate) fn stack_count(&self) -> i8 {
         // SAFETY: The member never changes after the allocation.
-        unsafe { (*self.as_ptr()).StackCount as i8 }
+        unsafe { (*self.as_ptr()).StackCount }
     }
 
     /// Makes a completed packet ready for another request.
@@ -108,10 +120,10 @@ impl Irp {
         let next = self.next_location();
         // SAFETY: An idle packet has a next location, which nobody else uses.
         let location = unsafe { &mut *next };
-        location.MajorFunction = IRP_MJ_INTERNAL_DEVICE_CONTROL as u8;
+        location.MajorFunction = INTERNAL_DEVICE_CONTROL;
         location.MinorFunction = call.minor;
         location.Flags = 0;
-        location.Control = (SL_INVOKE_ON_CANCEL | SL_INVOKE_ON_SUCCESS | SL_INVOKE_ON_ERROR) as u8;
+        location.Control = INVOKE_ALWAYS;
         location.DeviceObject = target.device.as_ptr();
         location.FileObject = target.file;
         location.CompletionRoutine = Some(routine);
@@ -146,13 +158,12 @@ impl Irp {
         let next = self.next_location();
         let irp = self.as_ptr();
         // SAFETY: The packet is ours.
-        unsafe { (*irp).CurrentLocation = (*irp).CurrentLocation.wrapping_sub(1) };
+        let location = unsafe { &mut (*irp).CurrentLocation };
+        *location = location.wrapping_sub(1);
         // SAFETY: The member lies inside the packet.
-        unsafe {
-            irp.byte_add(CURRENT_STACK_LOCATION)
-                .cast::<*mut IO_STACK_LOCATION>()
-                .write(next)
-        };
+        let current = unsafe { irp.byte_add(CURRENT_STACK_LOCATION) };
+        // SAFETY: As above; it holds the current location.
+        unsafe { current.cast::<*mut IO_STACK_LOCATION>().write(next) };
     }
 
     /// Cancels a packet that may be in flight.

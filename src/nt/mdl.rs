@@ -130,7 +130,7 @@ unsafe fn system_address(element: NonNull<MDL>) -> Option<NonNull<u8>> {
             MmCached,
             ptr::null_mut(),
             0,
-            NormalPagePriority as u32 | NO_EXECUTE,
+            NormalPagePriority | NO_EXECUTE,
         )
     };
     NonNull::new(mapped.cast())

@@ -14,7 +14,7 @@ const EVENT: usize = 0x278;
 /// A device object with these members is at least so large.
 const LEAST_SIZE: u16 = 0x280;
 /// `IO_TYPE_DEVICE`.
-const TYPE_DEVICE: i16 = 3;
+const TYPE_DEVICE: u16 = 3;
 
 /// One request that a device counts, until it is dropped.
 pub(crate) struct Pending(*mut u8);
@@ -35,8 +35,9 @@ impl Pending {
         if self.0.is_null() {
             return None;
         }
+        let member = self.0.wrapping_byte_add(PENDING).cast();
         // SAFETY: The device has the member, aligned, and keeps it as long as it counts requests.
-        Some(unsafe { AtomicI32::from_ptr(self.0.byte_add(PENDING).cast()) })
+        Some(unsafe { AtomicI32::from_ptr(member) })
     }
 }
 
@@ -59,11 +60,6 @@ impl Drop for Pending {
 /// `device` points to a device object.
 unsafe fn is_rdbss_device(device: *mut u8) -> bool {
     // SAFETY: Forwarded: a device object begins with its type and size.
-    let (kind, size) = unsafe {
-        (
-            device.cast::<i16>().read(),
-            device.cast::<u16>().add(1).read(),
-        )
-    };
+    let [kind, size] = unsafe { device.cast::<[u16; 2]>().read() };
     kind == TYPE_DEVICE && size >= LEAST_SIZE
 }

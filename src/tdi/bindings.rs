@@ -6,8 +6,10 @@
     dead_code,
     unreachable_pub,
     unused_imports,
-    clippy::all,
+    clippy::allow_attributes,
+    clippy::multiple_unsafe_ops_per_block,
     clippy::undocumented_unsafe_blocks,
+    clippy::allow_attributes_without_reason,
     reason = "generated from the TDI headers"
 )]
 

@@ -13,8 +13,9 @@ use super::bindings::{
 use crate::nt::irp::Call;
 
 const fn call(minor: u32, parameters: [usize; 4]) -> Call {
+    let [low, ..] = minor.to_le_bytes();
     Call {
-        minor: minor as u8,
+        minor: low,
         parameters,
     }
 }

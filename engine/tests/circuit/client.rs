@@ -36,7 +36,11 @@ impl Vc {
             Err(Error::InvalidParameter) => {
                 assert_eq!(state, State::TearDown, "refused, and no tear-down");
             }
-            Err(error) => assert_eq!(error, Error::InsufficientResources),
+            Err(error) => {
+                assert_eq!(error, Error::InsufficientResources);
+                let needed = self.record(|record| record.needed_memory());
+                assert!(needed, "memory is missed that was not needed any more");
+            }
         }
         self.record(|record| record.initiates.push(result));
         result

@@ -70,6 +70,10 @@ pub(crate) struct Record {
     pub(crate) disconnect_decided: bool,
     /// The transport gave a connect up that nobody had aborted.
     pub(crate) connect_timed_out: bool,
+    /// A wait timed out when nothing was listed any more.
+    pub(crate) drained_in_time: bool,
+    /// Whether a disconnect was still due when a thread had no memory for it.
+    due_without_memory: HashMap<ThreadId, bool>,
     remote_at_last_hold: HashMap<ThreadId, bool>,
 }
 
@@ -97,6 +101,17 @@ impl Record {
                 Home::Circuit => self.drained_with.push((request, mode)),
             }
         }
+    }
+
+    /// Notes that there is no memory for a disconnect.
+    pub(crate) fn without_memory(&mut self, due: bool) {
+        self.due_without_memory.insert(thread::current().id(), due);
+    }
+
+    /// Whether this thread needed the memory that it did not get.
+    pub(crate) fn needed_memory(&self) -> bool {
+        let me = thread::current().id();
+        self.due_without_memory.get(&me).copied().unwrap_or(false)
     }
 
     /// Whether an event said so far that there is nothing to acknowledge.

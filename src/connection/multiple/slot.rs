@@ -277,8 +277,8 @@ impl Attempted {
         let block = unsafe { circuit.as_ref() };
         block.release(at);
         let address = NonNull::from(connection.address());
-        // SAFETY: The connection pins its address.
-        unsafe { address.as_ref().unlink(circuit) };
+        // SAFETY: The circuit was linked to this address, or is in no list.
+        unsafe { connection.address().unlink(circuit) };
         connection.unpin();
         // SAFETY: Nobody finds the circuit, and nobody has a reference.
         drop(unsafe { PoolBox::from_raw(circuit) });

@@ -126,9 +126,9 @@ impl<T: Block> Deref for Ref<T> {
 impl<T: Block> Drop for Ref<T> {
     fn drop(&mut self) {
         // SAFETY: The reference keeps the block until the call below.
-        let header: *const Header = unsafe { self.0.as_ref() }.header();
+        let rundown = unsafe { self.0.as_ref() }.header().rundown();
         // SAFETY: The reference is ours to give up; the block is not touched afterwards.
-        unsafe { (*header).rundown.release() };
+        unsafe { rundown.release() };
     }
 }
 
@@ -163,14 +163,14 @@ impl<T: Block> Found<T> {
 /// `header` is registered, and the lock that protects its registration is held.
 unsafe fn take<T: Block>(header: NonNull<Header>) -> Found<T> {
     // SAFETY: Forwarded: a registered block exists.
-    let (kind, acquired) = unsafe { (header.as_ref().kind, header.as_ref().rundown.acquire()) };
-    if !acquired {
+    let found = unsafe { header.as_ref() };
+    if !found.rundown.acquire() {
         return Found::Nothing;
     }
-    if kind == T::KIND {
+    if found.kind == T::KIND {
         return Found::Block(Ref(header.cast()));
     }
     // SAFETY: The reference was taken above; the lock keeps the block.
-    unsafe { header.as_ref().rundown.release() };
+    unsafe { found.rundown.release() };
     Found::Other
 }

@@ -245,8 +245,10 @@ impl Table {
             // SAFETY: A registered block exists.
             let next = unsafe { (*at).next.as_ptr() };
             if at == header.as_ptr() {
-                // SAFETY: Both links belong to this table.
-                unsafe { *link = *next };
+                // SAFETY: The link belongs to this table.
+                let rest = unsafe { *next };
+                // SAFETY: As above.
+                unsafe { *link = rest };
                 self.blocks = self.blocks.saturating_sub(1);
                 return;
             }

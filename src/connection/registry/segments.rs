@@ -45,7 +45,9 @@ impl<T> Segments<T> {
             return None;
         }
         // SAFETY: The segment has `segment_length(segment)` elements, and `place` stays below that.
-        Some(unsafe { &mut *start.add(offset as usize) })
+        let element = unsafe { start.add(offset as usize) };
+        // SAFETY: The element is initialised: zeroes are a value of it. The table is borrowed exclusively.
+        Some(unsafe { &mut *element })
     }
 
     /// Puts a segment into its place, or gives it back if another thread was faster.

@@ -3,7 +3,7 @@
 use rxce_engine::{
     circuit::{Circuit, Prepared, Submission, Waited},
     ledger::Ledger,
-    life::{Closing, Life, Mode, State},
+    life::{Closing, Life, Local, Mode, State},
 };
 use shuttle::thread;
 
@@ -43,7 +43,12 @@ impl Circuit for Vc {
     fn wait(&self, _level: &Passive, limit_100ns: Option<u64>) -> Waited {
         self.assert_here();
         self.assert_no_lock();
-        self.sim.wait(limit_100ns)
+        let waited = self.sim.wait(limit_100ns);
+        if waited == Waited::TimedOut {
+            let drained = self.is_nothing_listed();
+            self.record(|record| record.drained_in_time |= drained);
+        }
+        waited
     }
 
     fn now_100ns(&self) -> u64 {
@@ -54,7 +59,12 @@ impl Circuit for Vc {
         self.assert_here();
         self.record(|record| record.disconnect_allocations += 1);
         self.sim.step();
-        self.new_request(Purpose::Disconnect)
+        let request = self.new_request(Purpose::Disconnect);
+        if request.is_none() {
+            let due = matches!(self.life().local_disconnect(), Local::Submit(_));
+            self.record(|record| record.without_memory(due));
+        }
+        request
     }
 
     fn discard(&self, request: Handle) {
@@ -119,6 +129,8 @@ impl Circuit for Vc {
     fn cancel_all(&self) {
         self.assert_no_lock();
         self.assert_nobody_submits();
+        let drained = self.record(|record| record.drained_in_time);
+        assert!(!drained, "a circuit is cancelled that was drained in time");
         let vc = self.this.upgrade().expect("whoever cancels has it");
         while let Some(handle) = self.next_to_cancel() {
             self.transport.cancel(&vc, handle);
@@ -136,11 +148,22 @@ impl Circuit for Vc {
             0,
             "the handle is closed twice"
         );
+        for &handle in &self.ledger.lock().expect("no thread has panicked").list.0 {
+            assert!(
+                self.request(handle).flight().cancelled,
+                "the handle is closed before everything was cancelled"
+            );
+        }
         self.close();
     }
 }
 
 impl Vc {
+    fn is_nothing_listed(&self) -> bool {
+        let ledger = self.ledger.lock().expect("no thread has panicked");
+        ledger.list.0.is_empty()
+    }
+
     fn next_to_cancel(&self) -> Option<Handle> {
         let ledger = self.ledger.lock().expect("no thread has panicked");
         ledger.list.0.iter().copied().find(|&handle| {
@@ -195,6 +218,10 @@ impl Vc {
             assert!(
                 before.state() != State::TearDown || request.home == Home::Circuit,
                 "a request of others is listed in a tear-down"
+            );
+            assert!(
+                request.purpose != Purpose::Connect || before.state() == State::Active,
+                "a connect is listed for a circuit that was disconnected"
             );
             request.was_listed();
             added += 1;
