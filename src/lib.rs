@@ -1,8 +1,8 @@
 //! The RDBSS connection engine over TDI, as a kernel-mode driver.
 //!
-//! Rooms, and who may use whom: [`exports`] checks what clients hand in ([`abi`]) and calls [`connection`], which carries
-//! out the decisions of `rxce_engine` through [`tdi`]; [`tdi`] speaks the transport interface over [`nt`], the only room
-//! that touches kernel objects. [`driver`] starts and ends it all.
+//! Rooms, and who may use whom: `exports` checks what clients hand in (`abi`) and calls `connection`, which carries
+//! out the decisions of `rxce_engine` through `tdi`; `tdi` speaks the transport interface over `nt`, the only room
+//! that touches kernel objects. `driver` starts and ends it all.
 
 #![no_std]
 

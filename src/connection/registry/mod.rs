@@ -78,7 +78,7 @@ unsafe impl<T: Block + Sync> Sync for Ref<T> {}
 impl<T: Block> Ref<T> {
     /// Takes another reference; `None` once the run-down has begun.
     pub(crate) fn again(&self) -> Option<Self> {
-        self.header().rundown.acquire().then_some(Self(self.0))
+        self.header().rundown.acquire().then(|| Self(self.0))
     }
 
     /// Gives up the guard but not the reference.

@@ -5,7 +5,7 @@ use core::{ffi::c_void, ptr, slice};
 use rxce_client::{RXCE_ADDRESS_EVENT_HANDLER, RXCE_CONNECTION_EVENT_HANDLER, RXCE_VC};
 use wdk_sys::{NTSTATUS, PMDL};
 
-use crate::nt::{event::Event, irql, status, time, watch::Watch};
+use crate::nt::{event::Event, status, time, watch::Watch};
 
 /// The one recorder: vectors run one at a time.
 pub(crate) static CLIENT: Watch<Client> = Watch::new(Client::new());
@@ -57,8 +57,6 @@ pub(crate) struct Called {
     pub(crate) status: NTSTATUS,
     /// Disconnect flags; bytes indicated; bytes copied.
     pub(crate) value: u32,
-    /// Level it came at.
-    pub(crate) irql: u8,
 }
 
 /// What to answer to a receive indication.
@@ -293,7 +291,6 @@ fn note(
                 object,
                 status,
                 value,
-                irql: irql::current(),
             },
         )
     });

@@ -10,8 +10,9 @@ use core::{
 use conform_ioctl::{Answer, Answers, Routine};
 use rxce_client as client;
 use rxce_client::{
-    RXCE_ADDRESS, RXCE_ADDRESS_EVENT_HANDLER, RXCE_CONNECTION, RXCE_CONNECTION_EVENT_HANDLER,
-    RXCE_CONNECTION_INFORMATION, RXCE_TRANSPORT, RXCE_TRANSPORT_INFORMATION, RXCE_VC,
+    PRXCE_CONNECTION_COMPLETION_ROUTINE, RXCE_ADDRESS, RXCE_ADDRESS_EVENT_HANDLER, RXCE_CONNECTION,
+    RXCE_CONNECTION_COMPLETION_CONTEXT, RXCE_CONNECTION_EVENT_HANDLER, RXCE_CONNECTION_INFORMATION,
+    RXCE_TRANSPORT, RXCE_TRANSPORT_INFORMATION, RXCE_VC,
     TRANSPORT_ADDRESS,
 };
 use wdk_sys::{NTSTATUS, PIRP, PMDL, UNICODE_STRING};
@@ -116,6 +117,48 @@ pub(crate) fn build_connection(
         client::RxCeBuildConnection(address, information, handler, context, connection, vc)
     };
     noted(Routine::BuildConnection, answer)
+}
+
+/// What RxCeBuildConnectionOverMultipleTransports is given.
+#[derive(Clone, Copy)]
+pub(crate) struct Multiple {
+    /// The redirector's device.
+    pub(crate) device: *mut c_void,
+    /// First, best or all.
+    pub(crate) option: u32,
+    pub(crate) count: u32,
+    pub(crate) addresses: *mut *mut RXCE_ADDRESS,
+    pub(crate) information: *mut RXCE_CONNECTION_INFORMATION,
+    pub(crate) handler: *mut RXCE_CONNECTION_EVENT_HANDLER,
+    pub(crate) event_context: *mut c_void,
+    pub(crate) routine: PRXCE_CONNECTION_COMPLETION_ROUTINE,
+    pub(crate) context: *mut RXCE_CONNECTION_COMPLETION_CONTEXT,
+}
+
+/// RxCeBuildConnectionOverMultipleTransports.
+pub(crate) fn build_over_multiple(with: Multiple) -> NTSTATUS {
+    #[expect(
+        clippy::allow_attributes,
+        reason = "an enumeration of C is signed for some compilers"
+    )]
+    #[allow(clippy::useless_conversion, reason = "as above")]
+    let option = with.option.try_into().unwrap_or_default();
+    // SAFETY: As for `build_transport`; what must outlive the race is kept by the fixture.
+    let answer = unsafe {
+        client::RxCeBuildConnectionOverMultipleTransports(
+            with.device.cast(),
+            option,
+            with.count,
+            with.addresses,
+            ptr::null_mut(),
+            with.information,
+            with.handler,
+            with.event_context,
+            with.routine,
+            with.context,
+        )
+    };
+    noted(Routine::BuildConnectionOverMultipleTransports, answer)
 }
 
 /// RxCeTearDownConnection.

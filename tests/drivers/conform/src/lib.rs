@@ -3,7 +3,8 @@
 //! possible here" without it.
 //!
 //! `control` takes an IOCTL per vector, `runner` runs the vector in a system thread and checks that nothing is left,
-//! `vectors` holds them. They call the engine through `engine`, build with `fixture`, watch through `client` (the
+//! `vectors` holds them. They call the engine through `engine`, build with `fixture` and
+//! `race`, watch through `client` (the
 //! callbacks) and `transport` (the requests). `nt` wraps kernel objects; `outcome` is how everything reports.
 
 #![no_std]
@@ -16,6 +17,7 @@ mod engine;
 mod fixture;
 mod nt;
 mod outcome;
+mod race;
 mod runner;
 mod transport;
 mod vectors;

@@ -2,7 +2,8 @@
 //!
 //! A receive request is outstanding from the moment of its dispatch routine, which may run on the transport's own thread: a
 //! completion routine sends the next receive. So requests are posted here, where the thread looks before each
-//! indication, and not queued behind what it is doing.
+//! indication, and not queued behind what it is doing. A request that another thread posts while the handler runs has crossed
+//! the indication; it is served when the handler has returned.
 //!
 //! The rest is a check of the transport itself, from counts of its own and not from the state it decides with: "not called
 //! while a TDI_RECEIVE request of the endpoint is outstanding, nor after data was refused until the client issues a

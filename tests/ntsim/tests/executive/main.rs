@@ -1,8 +1,11 @@
-//! The executive and the TCP transport, driven by driver code written as `extern "win64"` functions.
+//! The executive and the TDI transports, driven by driver code written as `extern "win64"` functions.
 //!
 //! One kernel per process: each scenario runs in a process of its own, which must end with the expected exit code and, if it
 //! was stopped, say why.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod datagrams;
 mod nt;
 mod objects;
 mod order;

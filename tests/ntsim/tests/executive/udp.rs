@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use ntsim::io::status;
 
-use super::nt::{at, get, get8, nt, pool, put, put8, seconds, system, wait};
+use super::datagrams::*;
+use super::nt::{get, get8, nt, pool, put, system, wait};
 use super::tcp::{code, nothing_left};
 use super::tdi::*;
 use super::{End, Scenario};
@@ -51,153 +52,6 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ),
 ];
 
-const DEVICE_NAME: &str = r"\Device\Udp";
-
-// More words of the block, after those of the TCP client.
-const INDICATED: u64 = 168;
-const AVAILABLE: u64 = 176;
-const EVENT_FLAGS: u64 = 184;
-const SOURCE_LENGTH: u64 = 192;
-const SOURCE_PORT: u64 = 200;
-const TAKE: u64 = 208;
-const COUNT: u64 = 216;
-const FIRST: u64 = 224;
-
-/// The handler: notes what it is told, and answers by the mode.
-type Event = extern "win64" fn(u64, u64, u64, u64, u64, u64, u64, u64, u64, u64, u64) -> u64;
-
-extern "win64" fn on_datagram(
-    block: u64,
-    source_length: u64,
-    source: u64,
-    _: u64,
-    _: u64,
-    flags: u64,
-    indicated: u64,
-    available: u64,
-    taken: u64,
-    tsdu: u64,
-    irp: u64,
-) -> u64 {
-    let (indicated, available) = (indicated & 0xffff_ffff, available & 0xffff_ffff);
-    put(block + IRQLS, nt("KeGetCurrentIrql", &[]));
-    put(block + INDICATED, indicated);
-    put(block + AVAILABLE, available);
-    put(block + EVENT_FLAGS, flags & 0xffff_ffff);
-    put(block + SOURCE_LENGTH, source_length & 0xffff_ffff);
-    let port = u16::from_be_bytes([get8(source + 8), get8(source + 9)]);
-    put(block + SOURCE_PORT, port.into());
-    put(
-        block + FIRST,
-        if indicated == 0 { 0 } else { get8(tsdu).into() },
-    );
-    put(block + COUNT, get(block + COUNT) + 1);
-    let (answer, took) = match get(block + MODE) {
-        TAKE_ALL => (0, indicated),
-        TAKE_TOO_MUCH => (0, indicated + 1),
-        HAND_BACK => {
-            put(irp, get(block + SPARE_IRP));
-            put(block + MODE, TAKE_ALL);
-            (0xc000_0016, get(block + TAKE))
-        }
-        _ => (0xc000_021b, 0),
-    };
-    // SAFETY: The out parameter of the event.
-    unsafe { (taken as *mut u32).write(u32::try_from(took).unwrap_or(0)) };
-    nt("KeSetEvent", &[block + RECEIVED, 0, 0]);
-    answer
-}
-
-/// TRANSPORT_ADDRESS of 127.0.0.1, or of no address.
-fn address(port: u64, ip: [u8; 4]) -> [u8; 22] {
-    let [high, low] = u16::try_from(port).unwrap_or(0).to_be_bytes();
-    let [a, b, c, d] = ip;
-    [
-        1, 0, 0, 0, 14, 0, 2, 0, high, low, a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0,
-    ]
-}
-
-/// TDI_CONNECTION_INFORMATION with a remote address.
-fn information(port: u64, ip: [u8; 4]) -> u64 {
-    let information = pool(0x30);
-    put(information + 0x20, 22);
-    put(information + 0x28, copy(&address(port, ip)));
-    information
-}
-
-/// Opens an address and registers the handler.
-fn prepare(peer: u64, mode: u64) -> u64 {
-    let block = pool(BLOCK);
-    for event in [RECEIVED, DONE] {
-        nt("KeInitializeEvent", &[block + event, 1, 0]);
-    }
-    put(block + MODE, mode);
-    put(block + PORT, peer);
-    let ea = ea(b"TransportAddress", &address(0, [127, 0, 0, 1]));
-    let (result, handle, file) = open_on(DEVICE_NAME, ea, 3);
-    assert_eq!(result, 0);
-    put(block + ADDRESS_HANDLE, handle);
-    put(block + ADDRESS, file);
-    listen(block, on_datagram as Event as *const () as u64);
-    block
-}
-
-/// Sets or removes the handler.
-fn listen(block: u64, routine: u64) {
-    assert_eq!(
-        request(block, get(block + ADDRESS), 0x0b, &[4, routine, block]),
-        0
-    );
-}
-
-fn close_address(block: u64) -> u64 {
-    nt("ZwClose", &[get(block + ADDRESS_HANDLE)]);
-    nt("ObfDereferenceObject", &[get(block + ADDRESS)]);
-    0
-}
-
-/// A datagram request with a buffer of pool.
-fn datagram(block: u64, minor: u8, buffer: u64, length: u64, rest: [u64; 3]) -> u64 {
-    let mdl = nt("IoAllocateMdl", &[buffer, length, 0, 0, 0]);
-    nt("MmBuildMdlForNonPagedPool", &[mdl]);
-    let [second, third, fourth] = rest;
-    let parameters = [length, second, third, fourth];
-    let irp = build(block, get(block + ADDRESS), minor, &parameters);
-    put(irp + 8, mdl);
-    irp
-}
-
-fn perform(block: u64, irp: u64) -> (i32, u64) {
-    let mdl = get(irp + 8);
-    let result = send(block, irp);
-    nt("IoFreeMdl", &[mdl]);
-    result
-}
-
-/// Sends bytes to the peer, which answers with as many datagrams as it is asked for.
-fn ask(block: u64, text: &[u8]) {
-    let target = information(get(block + PORT), [127, 0, 0, 1]);
-    let irp = datagram(block, 9, copy(text), text.len() as u64, [target, 0, 0]);
-    assert_eq!(perform(block, irp), (0, text.len() as u64));
-}
-
-fn begin(block: u64, irp: u64) {
-    assert_eq!(nt("IofCallDriver", &[get(block + DEVICE), irp]), 0x103);
-}
-
-fn ended(block: u64, irp: u64) -> (i32, u64) {
-    wait(block + DONE);
-    let result = result(irp);
-    nt("IoFreeMdl", &[get(irp + 8)]);
-    nt("IoFreeIrp", &[irp]);
-    result
-}
-
-fn pause() {
-    let pause = seconds(1) / 5;
-    nt("KeDelayExecutionThread", &[0, 0, at(&pause)]);
-}
-
 /// Starts a peer which answers each datagram with the given ones, and installs the transport. Returns its port.
 fn peer(answers: Vec<Vec<u8>>) -> u64 {
     ntsim::udp::install(DEVICE_NAME);
@@ -218,7 +72,7 @@ fn peer(answers: Vec<Vec<u8>>) -> u64 {
 
 fn there_and_back() {
     code!(code, port, {
-        let block = prepare(port, TAKE_ALL);
+        let block = open_and_listen(port, TAKE_ALL);
         ask(block, b"ping");
         wait(block + RECEIVED);
         assert_eq!((get(block + INDICATED), get(block + AVAILABLE)), (5, 5));
@@ -240,29 +94,19 @@ fn there_and_back() {
 
 fn cut() {
     code!(code, port, {
-        let block = prepare(port, TAKE_ALL);
+        let block = open_and_listen(port, TAKE_ALL);
         let (buffer, back) = (pool(64), information(0, [0; 4]));
         let irp = datagram(block, 0x0a, buffer, 4, [0, back, 0x20]);
+        let filled = apart(irp);
         begin(block, irp);
-        // The events are one: the send has its own.
-        let asked = pool(24);
-        nt("KeInitializeEvent", &[asked, 1, 0]);
-        let target = information(port, [127, 0, 0, 1]);
-        let ask = datagram(block, 9, copy(b"ping"), 4, [target, 0, 0]);
-        put(get(ask + 0xb8) - 0x48 + 0x40, asked);
-        begin(block, ask);
-        wait(asked);
-        assert_eq!(result(ask), (0, 4));
-        nt("IoFreeMdl", &[get(ask + 8)]);
-        nt("IoFreeIrp", &[ask]);
-        assert_eq!(ended(block, irp), (status::BUFFER_OVERFLOW, 4));
+        ask(block, b"ping");
+        wait(filled);
+        assert_eq!(take_back(irp), (status::BUFFER_OVERFLOW, 4));
         assert_eq!(get(buffer), u64::from(u32::from_le_bytes(*b"firs")));
         let from = get(back + 0x28);
-        assert_eq!(
-            u16::from_be_bytes([get8(from + 8), get8(from + 9)]),
-            u16::try_from(port).unwrap_or(0)
-        );
-        // The cut end is lost, and the next datagram goes to the handler.
+        let source = u16::from_be_bytes([get8(from + 8), get8(from + 9)]);
+        assert_eq!(u64::from(source), port);
+        // The end that was cut off is lost, and the next datagram goes to the handler.
         wait(block + RECEIVED);
         assert_eq!((get(block + COUNT), get(block + AVAILABLE)), (1, 6));
         close_address(block)
@@ -276,39 +120,25 @@ fn cut() {
 
 fn one_source() {
     code!(code, port, {
-        let block = prepare(port, TAKE_ALL);
-        let other = information(1, [127, 0, 0, 1]);
-        let irp = datagram(block, 0x0a, pool(64), 64, [other, 0, 0x20]);
-        begin(block, irp);
-        let asked = pool(24);
-        nt("KeInitializeEvent", &[asked, 1, 0]);
-        let any = datagram(
-            block,
-            0x0a,
-            pool(64),
-            64,
-            [information(port, [0; 4]), 0, 0x20],
-        );
-        put(get(any + 0xb8) - 0x48 + 0x40, asked);
-        begin(block, any);
-        let sent = pool(24);
-        nt("KeInitializeEvent", &[sent, 1, 0]);
-        let target = information(port, [127, 0, 0, 1]);
-        let ask = datagram(block, 9, copy(b"ping"), 4, [target, 0, 0]);
-        put(get(ask + 0xb8) - 0x48 + 0x40, sent);
-        begin(block, ask);
-        wait(sent);
-        wait(asked);
-        assert_eq!(result(any), (0, 5));
+        let block = open_and_listen(port, TAKE_ALL);
+        let from = |port: u64, ip: [u8; 4]| {
+            let wanted = information(port, ip);
+            let irp = datagram(block, 0x0a, pool(64), 64, [wanted, 0, 0x20]);
+            let done = apart(irp);
+            begin(block, irp);
+            (irp, done)
+        };
+        let (other, other_done) = from(1, [127, 0, 0, 1]);
+        let (peer, peer_done) = from(port, [0; 4]);
+        ask(block, b"ping");
+        wait(peer_done);
+        assert_eq!(take_back(peer), (0, 5));
         // The second finds no request that wants it.
         wait(block + RECEIVED);
         assert_eq!(get(block + AVAILABLE), 6);
-        assert_eq!(nt("IoCancelIrp", &[irp]), 1);
-        assert_eq!(ended(block, irp), (status::CANCELLED, 0));
-        for irp in [any, ask] {
-            nt("IoFreeMdl", &[get(irp + 8)]);
-            nt("IoFreeIrp", &[irp]);
-        }
+        assert_eq!(nt("IoCancelIrp", &[other]), 1);
+        wait(other_done);
+        assert_eq!(take_back(other), (status::CANCELLED, 0));
         close_address(block)
     });
     system(code, peer(vec![b"first".to_vec(), b"second".to_vec()]));
@@ -317,35 +147,20 @@ fn one_source() {
 
 fn peek() {
     code!(code, port, {
-        let block = prepare(port, TAKE_ALL);
+        let block = open_and_listen(port, TAKE_ALL);
         let buffer = pool(64);
         let irp = datagram(block, 0x0a, buffer, 64, [0, 0, 0x80]);
-        let looked = pool(24);
-        nt("KeInitializeEvent", &[looked, 1, 0]);
-        put(get(irp + 0xb8) - 0x48 + 0x40, looked);
+        let looked = apart(irp);
         begin(block, irp);
         ask(block, b"ping");
         wait(looked);
-        assert_eq!((result(irp), get8(buffer)), ((0, 5), b'f'));
-        nt("IoFreeMdl", &[get(irp + 8)]);
-        nt("IoFreeIrp", &[irp]);
+        assert_eq!((take_back(irp), get8(buffer)), ((0, 5), b'f'));
         wait(block + RECEIVED);
         assert_eq!((get(block + AVAILABLE), get(block + COUNT)), (5, 1));
         close_address(block)
     });
     system(code, peer(vec![b"first".to_vec()]));
     nothing_left();
-}
-
-/// A receive request as a handler hands it back: IoSetNextIrpStackLocation was called.
-fn spare(block: u64, irp: u64) -> u64 {
-    put8(irp + 0x43, 1);
-    put(irp + 0xb8, irp + 0xd0);
-    put(block + SPARE_IRP, irp);
-    let event = pool(24);
-    nt("KeInitializeEvent", &[event, 1, 0]);
-    put(irp + 0xd0 + 0x40, event);
-    event
 }
 
 /// 4000 bytes, of which a handler sees the first packet.
@@ -356,7 +171,7 @@ fn long() -> Vec<u8> {
 }
 
 fn rest(port: u64, room: u64) -> (i32, u64) {
-    let block = prepare(port, HAND_BACK);
+    let block = open_and_listen(port, HAND_BACK);
     put(block + TAKE, 100);
     let (buffer, back) = (pool(4000), information(0, [0; 4]));
     let irp = datagram(block, 0x0a, buffer, room, [0, back, 0x20]);
@@ -368,14 +183,11 @@ fn rest(port: u64, room: u64) -> (i32, u64) {
         (1472, 4000)
     );
     assert_eq!(get(block + EVENT_FLAGS), 0x820, "not the entire message");
-    let result = result(irp);
+    let result = take_back(irp);
     for index in 0..result.1 {
         assert_eq!(u64::from(get8(buffer + index)), (100 + index) % 251);
     }
-    nt("IoFreeMdl", &[get(irp + 8)]);
-    nt("IoFreeIrp", &[irp]);
     // The next one is indicated anew.
-    wait(block + RECEIVED);
     while get(block + COUNT) < 2 {
         wait(block + RECEIVED);
     }
@@ -404,7 +216,7 @@ fn handed_back_cut() {
 
 fn refused() {
     code!(code, port, {
-        let block = prepare(port, REFUSE);
+        let block = open_and_listen(port, REFUSE);
         ask(block, b"ping");
         wait(block + RECEIVED);
         pause();
@@ -412,18 +224,14 @@ fn refused() {
         assert_eq!(get(block + COUNT), 2);
         let buffer = pool(64);
         let irp = datagram(block, 0x0a, buffer, 64, [0, 0, 0x20]);
-        let came = pool(24);
-        nt("KeInitializeEvent", &[came, 1, 0]);
-        put(get(irp + 0xb8) - 0x48 + 0x40, came);
+        let came = apart(irp);
         begin(block, irp);
         pause();
         assert_eq!(nt("KeReadStateEvent", &[came]), 0);
         put(block + MODE, TAKE_ALL);
         ask(block, b"ping");
         wait(came);
-        assert_eq!(result(irp), (0, 5));
-        nt("IoFreeMdl", &[get(irp + 8)]);
-        nt("IoFreeIrp", &[irp]);
+        assert_eq!(take_back(irp), (0, 5));
         close_address(block)
     });
     system(code, peer(vec![b"first".to_vec(), b"second".to_vec()]));
@@ -432,11 +240,9 @@ fn refused() {
 
 fn nobody() {
     code!(code, port, {
-        let block = prepare(port, TAKE_ALL);
+        let block = open_and_listen(port, TAKE_ALL);
         listen(block, 0);
         ask(block, b"ping");
-        let again = pool(24);
-        nt("KeInitializeEvent", &[again, 1, 0]);
         // No handler holds the clock to real time: sleep for real.
         std::thread::sleep(Duration::from_millis(300));
         listen(block, on_datagram as Event as *const () as u64);
@@ -452,7 +258,7 @@ fn nobody() {
 
 fn cancelled() {
     code!(code, port, {
-        let block = prepare(port, TAKE_ALL);
+        let block = open_and_listen(port, TAKE_ALL);
         let irp = datagram(block, 0x0a, pool(64), 64, [0, 0, 0x20]);
         begin(block, irp);
         assert_eq!(nt("IoCancelIrp", &[irp]), 1);
@@ -468,9 +274,7 @@ fn cancelled() {
         put(block + MODE, HAND_BACK);
         ask(block, b"ping");
         wait(done);
-        assert_eq!(result(irp), (status::CANCELLED, 0));
-        nt("IoFreeMdl", &[get(irp + 8)]);
-        nt("IoFreeIrp", &[irp]);
+        assert_eq!(take_back(irp), (status::CANCELLED, 0));
         close_address(block)
     });
     system(code, peer(vec![b"first".to_vec()]));
@@ -479,7 +283,7 @@ fn cancelled() {
 
 fn close_pending() {
     code!(code, port, {
-        let block = prepare(port, TAKE_ALL);
+        let block = open_and_listen(port, TAKE_ALL);
         let irp = datagram(block, 0x0a, pool(64), 64, [0, 0, 0x20]);
         begin(block, irp);
         close_address(block);
@@ -492,7 +296,7 @@ fn close_pending() {
 
 fn bad_requests() {
     code!(code, port, {
-        let block = prepare(port, TAKE_ALL);
+        let block = open_and_listen(port, TAKE_ALL);
         let sent = |target: u64, length: u64| {
             let irp = datagram(block, 9, pool(length), length, [target, 0, 0]);
             perform(block, irp)
@@ -539,7 +343,7 @@ fn bad_requests() {
 
 fn queries() {
     code!(code, port, {
-        let block = prepare(port, TAKE_ALL);
+        let block = open_and_listen(port, TAKE_ALL);
         let buffer = pool(64);
         let query = |file: u64, code: u64, room: u64| {
             let mdl = nt("IoAllocateMdl", &[buffer, room, 0, 0, 0]);
@@ -582,7 +386,7 @@ fn queries() {
 
 fn take_too_much() {
     code!(code, port, {
-        let block = prepare(port, TAKE_TOO_MUCH);
+        let block = open_and_listen(port, TAKE_TOO_MUCH);
         ask(block, b"ping");
         wait(block + RECEIVED);
         pause();
@@ -593,7 +397,7 @@ fn take_too_much() {
 
 fn wrong_irp() {
     code!(code, port, {
-        let block = prepare(port, HAND_BACK);
+        let block = open_and_listen(port, HAND_BACK);
         let irp = datagram(block, 8, pool(64), 64, [0; 3]);
         spare(block, irp);
         ask(block, b"ping");

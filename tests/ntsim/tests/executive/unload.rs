@@ -132,6 +132,14 @@ fn reached(block: u64) {
     system(code, block);
 }
 
+/// Unloads, which must take as long as the routine of the driver sleeps.
+fn unload(driver: Driver) {
+    let begun = ntsim::clock::interrupt_time();
+    driver.unload().expect("unloaded");
+    let took = ntsim::clock::interrupt_time() - begun;
+    assert!(took > 10_000_000, "{took} units of 100 ns");
+}
+
 fn unload_during(items: usize) {
     let driver = load(&["IoAllocateWorkItem", "IoQueueWorkItem"]);
     let device = device(&driver);
@@ -146,10 +154,7 @@ fn unload_during(items: usize) {
     if items == 1 {
         reached(first);
     }
-    let begun = ntsim::clock::interrupt_time();
-    driver.unload().expect("unloaded");
-    let took = ntsim::clock::interrupt_time() - begun;
-    assert!(took > 10_000_000, "{took} units of 100 ns");
+    unload(driver);
     assert_eq!(ntsim::account().total.devices, 0);
 }
 
@@ -176,7 +181,7 @@ fn completion() {
     put8(stack, 0x0f);
     call(&driver, "do_IofCallDriver", &[target.0 as u64, irp]);
     reached(block);
-    driver.unload().expect("unloaded");
+    unload(driver);
     assert_eq!(ntsim::account().total.irps, 0);
 }
 

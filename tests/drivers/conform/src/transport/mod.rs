@@ -30,7 +30,7 @@ pub(crate) use indicate::{
 };
 pub(crate) use kinds::{Ends, FileKind, Kind, Personality, Script};
 pub(crate) use query::answer_queries;
-pub(crate) use state::{QueryAnswer, Record, TRANSPORT};
+pub(crate) use state::{Record, TRANSPORT};
 
 use crate::nt::unicode::Unicode;
 

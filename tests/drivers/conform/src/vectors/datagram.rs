@@ -366,14 +366,17 @@ fn deep_copy(_run: &Run) -> Outcome {
     {
         let peer = peer()?;
         let options = Block::new([9_u8; 40]).ok_or_else(Trouble::no_memory)?;
-        let mut information = information(&peer);
-        information.Options = options.ptr().cast();
-        information.OptionsLength = 40;
-        information.UserData = options.ptr().cast();
-        information.UserDataLength = 3;
+        let information = Block::new(RXCE_CONNECTION_INFORMATION {
+            Options: options.ptr().cast(),
+            OptionsLength: 40,
+            UserData: options.ptr().cast(),
+            UserDataLength: 3,
+            ..information(&peer)
+        })
+        .ok_or_else(Trouble::no_memory)?;
         let answer = engine::send_datagram(
             f.address.ptr(),
-            &raw mut information,
+            information.ptr(),
             0,
             data.mdl(),
             data.length(),
@@ -386,7 +389,7 @@ fn deep_copy(_run: &Run) -> Outcome {
             "the information is a copy",
             passed != (&raw const information).addr(),
         )?;
-        information.RemoteAddressLength = 1;
+        information.change(|information| information.RemoteAddressLength = 1);
         peer.write([0xAA; 22]);
         options.write([0xAA; 40]);
     }

@@ -17,6 +17,10 @@ mod initiate;
 mod initiate_races;
 mod irp_list;
 mod irql;
+mod multiple;
+mod multiple_bad;
+mod multiple_early;
+mod multiple_end;
 mod provider;
 mod queries;
 mod queries_races;
@@ -83,6 +87,10 @@ pub(crate) fn all() -> Vec<&'static Vector> {
         queries_races::VECTORS,
         provider::VECTORS,
         irp_list::VECTORS,
+        multiple::VECTORS,
+        multiple_early::VECTORS,
+        multiple_end::VECTORS,
+        multiple_bad::VECTORS,
         hostile_build::VECTORS,
         hostile_down::VECTORS,
         hostile_circuit::VECTORS,
