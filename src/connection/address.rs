@@ -1,16 +1,14 @@
 //! Addresses: one local transport address each, on which the engine's event handlers are registered
 //! (specification 5.5, 5.6).
 
-use core::{ffi::c_void, ptr::NonNull};
+use core::{cell::UnsafeCell, ffi::c_void, ptr::NonNull};
 
 use rxce_engine::Error;
 use wdk_sys::{PMDL, PVOID};
 
 use super::{
-    circuit::Circuit,
-    datagram, events,
     layer::{self, Layer},
-    list::List,
+    list::{Linked, Links, List},
     pins::{Child, Pins},
     registry::{Block, Header, Kind, Ref, ids::OwnedId, pointers},
     transport::{self, Transport},
@@ -20,10 +18,10 @@ use crate::{
     nt::{
         file::File,
         handle_thread::HANDLE_THREAD,
-        irp::Target,
         irql::Pageable,
         pool::{Bytes, PoolBox, Pooled, Tag},
         spin_lock::SpinLock,
+        target::Target,
     },
     tdi::{
         bindings::{
@@ -36,6 +34,37 @@ use crate::{
         synchronous::{self, Submit},
     },
 };
+
+/// A circuit's place in the lists of its address.
+pub(super) struct Member(UnsafeCell<Links<Self>>);
+
+// SAFETY: The links are reached only under the address's lock.
+unsafe impl Sync for Member {}
+
+impl Member {
+    /// A place in no list.
+    pub(super) const fn new() -> Self {
+        Self(UnsafeCell::new(Links::new()))
+    }
+}
+
+// SAFETY: The links belong to the lists of the address.
+unsafe impl Linked for Member {
+    fn links(node: NonNull<Self>) -> *mut Links<Self> {
+        // SAFETY: A node lives while it is listed.
+        unsafe { node.as_ref() }.0.get()
+    }
+}
+
+/// The handlers that a transport calls, each of its event's type, with the address's token as context.
+pub(crate) struct Handlers {
+    pub(crate) error: *const c_void,
+    pub(crate) disconnect: *const c_void,
+    pub(crate) receive: *const c_void,
+    pub(crate) receive_expedited: *const c_void,
+    pub(crate) receive_datagram: *const c_void,
+    pub(crate) send_possible: *const c_void,
+}
 
 /// The private block of an `RXCE_ADDRESS`.
 #[repr(C)]
@@ -58,9 +87,9 @@ pub(super) struct Address {
 struct State {
     pins: Pins,
     /// Circuits that no error event has visited.
-    live: List<Circuit>,
+    live: List<Member>,
     /// Those that one has.
-    seen: List<Circuit>,
+    seen: List<Member>,
 }
 
 // SAFETY: The table and the context are the client's to share; all else synchronises itself.
@@ -114,6 +143,7 @@ pub(crate) fn build(
     local: &[u8],
     handler: abi::AddressEventHandler,
     context: PVOID,
+    handlers: &Handlers,
 ) -> Result<(), Error> {
     layer::require_free(public)?;
     let transport = transport::find(transport)?;
@@ -128,7 +158,7 @@ pub(crate) fn build(
             return Err(error);
         }
     };
-    match address.open(at, &address) {
+    match address.open(at, &address, handlers) {
         Ok(()) => {
             pointers::set_usable(&address);
             Ok(())
@@ -194,7 +224,7 @@ impl Address {
     }
 
     /// Opens the address, publishes the structure and registers the handlers, which may run during that.
-    fn open(&self, at: &Pageable, this: &Ref<Self>) -> Result<(), Error> {
+    fn open(&self, at: &Pageable, this: &Ref<Self>, handlers: &Handlers) -> Result<(), Error> {
         let transport = self.transport();
         let name = transport.name();
         let mut attribute = Attribute::transport_address(&self.local)?;
@@ -214,42 +244,26 @@ impl Address {
         // SAFETY: The structure is reserved by this build.
         unsafe { self.public.publish(value) };
         self.id.publish(this);
-        self.register_handlers(at)
+        self.register_handlers(at, handlers)
     }
 
-    fn register_handlers(&self, at: &Pageable) -> Result<(), Error> {
+    fn register_handlers(&self, at: &Pageable, handlers: &Handlers) -> Result<(), Error> {
         let transport = self.transport();
-        self.register(at, TDI_EVENT_ERROR, events::error as *const c_void)?;
+        self.register(at, TDI_EVENT_ERROR, handlers.error)?;
         if transport.offers(TDI_SERVICE_CONNECTIONLESS_MODE) {
-            self.register(
-                at,
-                TDI_EVENT_RECEIVE_DATAGRAM,
-                datagram::receive as *const c_void,
-            )?;
+            self.register(at, TDI_EVENT_RECEIVE_DATAGRAM, handlers.receive_datagram)?;
         }
         // The engine works without expedited data and Send Possible: what a transport does not offer after all is not
         // missed.
         if transport.has_connections() {
-            self.register(
-                at,
-                TDI_EVENT_DISCONNECT,
-                events::disconnect as *const c_void,
-            )?;
-            self.register(at, TDI_EVENT_RECEIVE, events::receive as *const c_void)?;
+            self.register(at, TDI_EVENT_DISCONNECT, handlers.disconnect)?;
+            self.register(at, TDI_EVENT_RECEIVE, handlers.receive)?;
             if transport.offers(TDI_SERVICE_EXPEDITED_DATA) {
-                let _ = self.register(
-                    at,
-                    TDI_EVENT_RECEIVE_EXPEDITED,
-                    events::receive_expedited as *const c_void,
-                );
+                let _ = self.register(at, TDI_EVENT_RECEIVE_EXPEDITED, handlers.receive_expedited);
             }
         }
         if transport.offers(TDI_SERVICE_INTERNAL_BUFFERING) {
-            let _ = self.register(
-                at,
-                TDI_EVENT_SEND_POSSIBLE,
-                events::send_possible as *const c_void,
-            );
+            let _ = self.register(at, TDI_EVENT_SEND_POSSIBLE, handlers.send_possible);
         }
         Ok(())
     }
@@ -358,53 +372,39 @@ impl Address {
     ///
     /// # Safety
     ///
-    /// The circuit is in no list, and is unlinked before it is freed.
-    pub(super) unsafe fn link(&self, circuit: NonNull<Circuit>) {
-        // SAFETY: Forwarded.
-        self.state
-            .with(|state| unsafe { state.live.insert(circuit) });
+    /// The member is in no list, and is unlinked before its circuit is freed.
+    pub(super) unsafe fn link(&self, member: NonNull<Member>) {
+        self.state.with(|state| {
+            // SAFETY: Forwarded.
+            unsafe { state.live.insert(member) };
+        });
     }
 
-    /// Unlinks a circuit.
+    /// Unlinks a circuit, if it was linked.
     ///
     /// # Safety
     ///
-    /// The circuit was linked to this address.
-    pub(super) unsafe fn unlink(&self, circuit: NonNull<Circuit>) {
+    /// The member is in a list of this address, or in none.
+    pub(super) unsafe fn unlink(&self, member: NonNull<Member>) {
         self.state.with(|state| {
-            // SAFETY: Forwarded: it is in one of the two lists.
-            if !unsafe { state.live.remove(circuit) } {
+            // SAFETY: Forwarded: it is in one of the two lists, or in none.
+            if !unsafe { state.live.remove(member) } {
                 // SAFETY: As above.
-                unsafe { state.seen.remove(circuit) };
+                unsafe { state.seen.remove(member) };
             }
         });
     }
 
-    /// Visits each circuit that no error has visited yet, once, with a reference and without a lock. `decide` runs under
-    /// the address's lock.
-    pub(super) fn for_each_unseen<R>(
-        &self,
-        decide: impl Fn(&Circuit) -> R,
-        visit: impl Fn(Ref<Circuit>, R),
-    ) {
-        loop {
-            let next = self.state.with(|state| {
-                let circuit = state.live.first()?;
-                // SAFETY: The circuit is linked, so it lives, and is in this list.
-                unsafe { state.live.remove(circuit) };
-                // SAFETY: It is in no list now.
-                unsafe { state.seen.insert(circuit) };
-                // SAFETY: A linked circuit lives.
-                let circuit = unsafe { circuit.as_ref() };
-                // Lock order: address, then circuit.
-                let decision = decide(circuit);
-                Some(circuit.reference().map(|circuit| (circuit, decision)))
-            });
-            match next {
-                None => return,
-                Some(None) => {}
-                Some(Some((circuit, decision))) => visit(circuit, decision),
-            }
-        }
+    /// Decides about one circuit that no error has visited yet, under the address's lock; `None` when all were visited.
+    pub(super) fn next_unseen<R>(&self, decide: impl FnOnce(NonNull<Member>) -> R) -> Option<R> {
+        self.state.with(|state| {
+            let member = state.live.first()?;
+            // SAFETY: The member is the first of this list.
+            unsafe { state.live.remove(member) };
+            // SAFETY: It is in no list now.
+            unsafe { state.seen.insert(member) };
+            // A linked circuit lives. Lock order: address, then circuit.
+            Some(decide(member))
+        })
     }
 }

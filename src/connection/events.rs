@@ -1,40 +1,33 @@
 //! The handlers that the engine registers on an address (specification, section 6). Each resolves the transport's
 //! tokens to blocks with a reference; a token that names nothing gets the drop value.
 
-use rxce_engine::{circuit as engine, life::Notice, receive::Channel};
+use core::ffi::c_void;
+
+use rxce_engine::{circuit as engine, receive::Channel};
 use wdk_sys::{NTSTATUS, PIRP, PVOID, STATUS_SUCCESS};
 
 use super::{
-    address::Address,
+    address::{Address, Handlers},
     circuit::Circuit,
+    datagram,
     receive::{self, Indicated},
     registry::ids,
 };
 
-/// Makes the one callback that the end of a circuit is announced with, without the transport's disconnect data.
-pub(super) fn notify(circuit: &Circuit, notice: Notice) {
-    let (callbacks, client) = circuit.connection().callbacks();
-    let none = core::ptr::null_mut();
-    match notice {
-        Notice::Disconnect(flags) => {
-            if let Some(disconnect) = callbacks.Disconnect {
-                // SAFETY: The client's callback, as its table declares it; no lock is held.
-                circuit.in_callback(|| unsafe {
-                    disconnect(client, circuit.vc(), 0, none, 0, none, flags)
-                });
-            }
-        }
-        Notice::Error(status) => {
-            if let Some(error) = callbacks.Error {
-                // SAFETY: As above.
-                circuit.in_callback(|| unsafe { error(client, circuit.vc(), status) });
-            }
-        }
+/// The handlers, for the build of an address.
+pub(crate) fn handlers() -> Handlers {
+    Handlers {
+        error: error as *const c_void,
+        disconnect: disconnect as *const c_void,
+        receive: receive as *const c_void,
+        receive_expedited: receive_expedited as *const c_void,
+        receive_datagram: datagram::receive as *const c_void,
+        send_possible: send_possible as *const c_void,
     }
 }
 
 /// `TDI_EVENT_DISCONNECT`.
-pub(super) unsafe extern "C" fn disconnect(
+unsafe extern "C" fn disconnect(
     _address: PVOID,
     token: PVOID,
     data_length: i32,
@@ -70,7 +63,7 @@ pub(super) unsafe extern "C" fn disconnect(
 }
 
 /// `TDI_EVENT_ERROR`: the address and everything on it is of no more use.
-pub(super) unsafe extern "C" fn error(token: PVOID, status: NTSTATUS) -> NTSTATUS {
+unsafe extern "C" fn error(token: PVOID, status: NTSTATUS) -> NTSTATUS {
     let Some(address) = ids::find::<Address>(token.addr()) else {
         return STATUS_SUCCESS;
     };
@@ -79,23 +72,22 @@ pub(super) unsafe extern "C" fn error(token: PVOID, status: NTSTATUS) -> NTSTATU
         // SAFETY: The client's callback, as its table declares it; no lock is held.
         unsafe { error(client, status) };
     }
-    address.for_each_unseen(
-        |circuit| engine::change(circuit, |ledger| ledger.life.address_error(status)),
-        |circuit, notice| {
-            if let Some(notice) = notice {
-                notify(&circuit, notice);
-            }
-        },
-    );
+    let decide = |member| {
+        // SAFETY: The member is linked, under the address's lock.
+        let circuit = unsafe { Circuit::of_member(member) };
+        let notice = engine::change(circuit, |ledger| ledger.life.address_error(status));
+        circuit.reference().zip(notice)
+    };
+    while let Some(visited) = address.next_unseen(decide) {
+        if let Some((circuit, notice)) = visited {
+            circuit.notify(notice);
+        }
+    }
     STATUS_SUCCESS
 }
 
 /// `TDI_EVENT_SEND_POSSIBLE`: for the circuit if the token names one, else for the address.
-pub(super) unsafe extern "C" fn send_possible(
-    address: PVOID,
-    token: PVOID,
-    available: u32,
-) -> NTSTATUS {
+unsafe extern "C" fn send_possible(address: PVOID, token: PVOID, available: u32) -> NTSTATUS {
     if let Some(circuit) = ids::find::<Circuit>(token.addr()) {
         if !circuit.is_announced() {
             return STATUS_SUCCESS;
@@ -116,7 +108,7 @@ pub(super) unsafe extern "C" fn send_possible(
 }
 
 /// `TDI_EVENT_RECEIVE`.
-pub(super) unsafe extern "C" fn receive(
+unsafe extern "C" fn receive(
     _address: PVOID,
     token: PVOID,
     flags: u32,
@@ -138,7 +130,7 @@ pub(super) unsafe extern "C" fn receive(
 }
 
 /// `TDI_EVENT_RECEIVE_EXPEDITED`.
-pub(super) unsafe extern "C" fn receive_expedited(
+unsafe extern "C" fn receive_expedited(
     _address: PVOID,
     token: PVOID,
     flags: u32,

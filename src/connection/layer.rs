@@ -53,12 +53,27 @@ pub(super) fn reserve<T: Layer>(
         }
         Err(Error::InvalidParameter) => Err(Error::InvalidParameter),
         Err(error) => {
-            // SAFETY: Nothing is registered for the structure and nobody can reserve it now, so this build, which the
-            // caller asked for, is the only one to write to it.
-            pointers::while_free(public.address(), || unsafe { public.clear() })?;
+            clear_unbuilt(public)?;
             Err(error)
         }
     }
+}
+
+/// Zeroes a structure for which a build failed before it was reserved.
+///
+/// # Errors
+///
+/// [`Error::InvalidParameter`] if something else was built there meanwhile.
+pub(super) fn clear_unbuilt<P: Signed>(public: Client<P>) -> Result<(), Error> {
+    // SAFETY: Nothing is registered for the structure and nobody can reserve it now, so the build that the caller asked
+    // for is the only one to write to it.
+    pointers::while_free(public.address(), || unsafe { public.clear() })
+}
+
+/// Whether two structures that one build fills share memory.
+pub(super) fn overlap<P, Q>(first: Client<P>, second: Client<Q>) -> bool {
+    let (start, other) = (first.address(), second.address());
+    start < other.saturating_add(size_of::<Q>()) && other < start.saturating_add(size_of::<P>())
 }
 
 /// Refuses a structure that is registered, before anything is allocated for it.

@@ -3,11 +3,13 @@
 //! Decisions come from `rxce_engine`; what they need of the network goes through [`crate::tdi`].
 
 pub(crate) mod address;
-pub(crate) mod circuit;
+mod backlog;
+mod circuit;
 pub(crate) mod datagram;
 pub(crate) mod events;
 pub(crate) mod information;
 mod layer;
+pub(crate) mod lifecycle;
 mod list;
 pub(crate) mod multiple;
 pub(crate) mod peer;
@@ -17,6 +19,7 @@ mod receive;
 pub(crate) mod registry;
 mod request;
 pub(crate) mod send;
+mod transfer;
 pub(crate) mod transport;
 
 pub(crate) use layer::end;

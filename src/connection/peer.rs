@@ -11,8 +11,7 @@ use rxce_engine::Error;
 use wdk_sys::PVOID;
 
 use super::{
-    address::{self, Address},
-    circuit,
+    address::Address,
     information::{Information, Remote},
     layer::{self, Layer},
     pins::{Child, Pins},
@@ -77,62 +76,6 @@ impl Layer for Connection {
     }
 }
 
-/// `RxCeBuildConnection`: a connection with its first circuit.
-///
-/// # Errors
-///
-/// The documented ones, and the statuses of the circuit's steps.
-pub(crate) fn build(
-    at: &Pageable,
-    local: Client<abi::Address>,
-    remote: Remote<'_>,
-    handler: abi::ConnectionEventHandler,
-    context: PVOID,
-    public: Client<abi::Connection>,
-    vc: Client<abi::Vc>,
-) -> Result<(), Error> {
-    if overlap(public, vc) {
-        return Err(Error::InvalidParameter);
-    }
-    layer::require_free(public)?;
-    layer::require_free(vc)?;
-    let local = address::find(local)?;
-    if !local.transport().has_connections() {
-        return Err(Error::InvalidParameter);
-    }
-    local.pin(Child::Connection)?;
-    let block = Connection::new(public, local.as_ptr(), remote, handler, context);
-    let connection = match layer::reserve(public, block) {
-        Ok(connection) => connection,
-        Err(error) => {
-            local.unpin(Child::Connection);
-            if error == Error::InsufficientResources {
-                circuit::clear_unbuilt(vc)?;
-            }
-            return Err(error);
-        }
-    };
-    // Neither structure is written to before both are reserved.
-    let built = circuit::reserve_on(&connection, vc).and_then(|circuit| {
-        connection.publish();
-        circuit::connect(at, circuit)
-    });
-    match built {
-        Ok(()) => {
-            pointers::set_usable(&connection);
-            Ok(())
-        }
-        Err(error) => {
-            if error != Error::InvalidParameter {
-                // SAFETY: The structure is reserved by this build.
-                unsafe { public.clear() };
-            }
-            layer::dismantle(at, connection);
-            Err(error)
-        }
-    }
-}
-
 /// `RxCeTearDownConnection`.
 ///
 /// # Errors
@@ -158,13 +101,6 @@ pub(super) fn find(public: Client<abi::Connection>) -> Result<Ref<Connection>, E
     } else {
         Err(Error::InvalidParameter)
     }
-}
-
-/// Whether the two structures that a build fills share memory.
-pub(super) fn overlap(public: Client<abi::Connection>, vc: Client<abi::Vc>) -> bool {
-    let (first, second) = (public.address(), vc.address());
-    first < second.saturating_add(size_of::<abi::Vc>())
-        && second < first.saturating_add(size_of::<abi::Connection>())
 }
 
 impl Connection {

@@ -11,9 +11,9 @@ use rxce_engine::{
 use wdk_sys::{STATUS_BUFFER_OVERFLOW, STATUS_INVALID_PARAMETER};
 
 use super::{
-    circuit::{self, Circuit},
+    circuit::{self, Circuit, finish_waited},
     registry::Ref,
-    request::{Handle, Purpose, Request},
+    request::{Handle, Purpose},
     transport,
 };
 use crate::{
@@ -186,7 +186,8 @@ fn endpoint(
     let bytes = Bytes::new(length as usize, TAG)?;
     // SAFETY: The bytes outlive the request, which is waited for.
     let mdl = unsafe { Mdl::of_pool(bytes.as_ptr(), length) }?;
-    let request: Handle = Request::submittable(circuit, Purpose::Waited(Event::uninit()))?
+    let request: Handle = circuit
+        .submittable(Purpose::Waited(Event::uninit()), finish_waited)?
         .ok_or(Error::InvalidParameter)?;
     let admitted = engine::change(&**circuit, |ledger| {
         let admitted = ledger.life.state() != State::TearDown;

@@ -12,26 +12,28 @@ use core::{
 
 use rxce_engine::{
     Error,
-    circuit::{self as engine, RELEASE_TIMEOUT_100NS},
+    circuit::RELEASE_TIMEOUT_100NS,
     ledger::{InFlight, Kind},
 };
 use wdk_sys::{NTSTATUS, PDEVICE_OBJECT, PIRP, PMDL, PVOID, STATUS_MORE_PROCESSING_REQUIRED};
 
 use super::{
-    circuit::{self, Circuit},
     list::{Linked, Links, List},
-    receive::{self, Transfer},
-    registry::Ref,
-    send,
+    registry::{AnyRef, Header},
+    transfer::Transfer,
 };
 use crate::{
     nt::{
         event::{self, Event},
-        irp::{self, Call, Irp, Target},
+        irp::{self, Call, Irp},
         pool::{PoolBox, Pooled, Tag},
+        target::Target,
     },
     tdi::IN_FLIGHT,
 };
+
+/// What follows the end of a request, in its completion routine: it takes the completion's part.
+pub(super) type Finish = unsafe fn(Handle);
 
 /// What a request is for.
 pub(super) enum Purpose {
@@ -63,8 +65,10 @@ pub(super) struct Request {
     home: Home,
     /// Marked by the one canceller, under the circuit's lock.
     cancelled: Cell<bool>,
-    circuit: NonNull<Circuit>,
+    /// The circuit's block, of which an armed request has a reference.
+    owner: NonNull<Header>,
     purpose: Purpose,
+    finish: Cell<Finish>,
     irp: Irp,
     target: Cell<Option<Target>>,
     outcome: Cell<(NTSTATUS, usize)>,
@@ -97,7 +101,7 @@ impl RequestList {
     }
 
     /// Marks one request that was not cancelled yet, and takes a part of it for the canceller.
-    fn next_to_cancel(&self) -> Option<Handle> {
+    pub(super) fn next_to_cancel(&self) -> Option<Handle> {
         let mut at = self.0.first();
         while let Some(request) = at {
             // SAFETY: A listed request lives.
@@ -138,7 +142,7 @@ impl Request {
     ///
     /// `<= DISPATCH_LEVEL`
     pub(super) fn new(
-        circuit: NonNull<Circuit>,
+        owner: NonNull<Header>,
         purpose: Purpose,
         stack_size: i8,
         home: Home,
@@ -149,51 +153,14 @@ impl Request {
             parts: AtomicU32::new(0),
             home,
             cancelled: Cell::new(false),
-            circuit,
+            owner,
             purpose,
+            finish: Cell::new(never_armed),
             irp,
             target: Cell::new(None),
             outcome: Cell::new((0, 0)),
             timeout: event::relative(RELEASE_TIMEOUT_100NS),
         })
-    }
-
-    /// A new request for the circuit's endpoint as it is now, to be submitted. `None` once the circuit's run-down has begun.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::InsufficientResources`].
-    ///
-    /// # IRQL
-    ///
-    /// `<= DISPATCH_LEVEL`
-    pub(super) fn submittable(
-        circuit: &Circuit,
-        purpose: Purpose,
-    ) -> Result<Option<Handle>, Error> {
-        let target = circuit.target();
-        let request = Self::new(
-            NonNull::from(circuit),
-            purpose,
-            target.device.stack_size(),
-            Home::Pool,
-        )?;
-        if let Purpose::Waited(event) = &request.purpose {
-            // SAFETY: The request is in its place for good, and nobody else has it.
-            unsafe { event.init_manual_reset() };
-        }
-        let Some(reference) = circuit.reference() else {
-            return Ok(None);
-        };
-        // SAFETY: The request is new, and given up to its parts here.
-        Ok(Some(unsafe {
-            Handle::arm(
-                request.into_raw(),
-                reference,
-                target,
-                Parts::CompletionAndSubmitter,
-            )
-        }))
     }
 
     /// Whether nobody has a part of it.
@@ -212,9 +179,9 @@ impl Request {
         target.device.stack_size() <= self.irp.stack_count()
     }
 
-    /// The circuit.
-    pub(super) const fn circuit(&self) -> NonNull<Circuit> {
-        self.circuit
+    /// The block of the circuit.
+    pub(super) const fn owner(&self) -> NonNull<Header> {
+        self.owner
     }
 
     /// What it is for.
@@ -267,17 +234,19 @@ impl Handle {
     /// The request is idle, and nobody else arms it.
     pub(super) unsafe fn arm(
         request: NonNull<Request>,
-        circuit: Ref<Circuit>,
+        reference: AnyRef,
         target: Target,
         parts: Parts,
+        finish: Finish,
     ) -> Self {
         // SAFETY: Forwarded: the request is the caller's.
         let request_ref = unsafe { request.as_ref() };
         request_ref.cancelled.set(false);
         request_ref.target.set(Some(target));
         request_ref.outcome.set((0, 0));
+        request_ref.finish.set(finish);
         request_ref.parts.store(parts as u32, Ordering::Release);
-        let _ = circuit.into_raw();
+        reference.leave();
         Self(request)
     }
 
@@ -302,7 +271,7 @@ impl Handle {
     ///
     /// `<= DISPATCH_LEVEL`
     pub(super) unsafe fn drop_part(self) {
-        let (circuit, home) = (self.get().circuit, self.get().home);
+        let (owner, home) = (self.get().owner, self.get().home);
         if self.get().parts.fetch_sub(1, Ordering::AcqRel) != 1 {
             return;
         }
@@ -311,7 +280,7 @@ impl Handle {
             drop(unsafe { PoolBox::from_raw(self.0) });
         }
         // SAFETY: This is the reference that `arm` took in.
-        drop(unsafe { Ref::from_raw(circuit) });
+        drop(unsafe { AnyRef::from_raw(owner) });
     }
 
     /// Undoes [`Self::arm`]: the request was never listed.
@@ -373,6 +342,20 @@ impl Handle {
         irp.as_ptr()
     }
 
+    /// Cancels the packet, which may be in flight.
+    ///
+    /// # Safety
+    ///
+    /// The caller has a part of the request.
+    ///
+    /// # IRQL
+    ///
+    /// `<= DISPATCH_LEVEL`
+    pub(super) unsafe fn cancel(self) {
+        // SAFETY: Forwarded: the part keeps the packet.
+        unsafe { self.get().irp.cancel() };
+    }
+
     /// Makes a completed packet ready for another request of the same kind.
     ///
     /// # Safety
@@ -384,41 +367,10 @@ impl Handle {
     }
 }
 
-/// Cancels every request in flight, each once.
-///
-/// # IRQL
-///
-/// `<= DISPATCH_LEVEL`
-pub(super) fn cancel_all(circuit: &Circuit) {
-    while let Some(request) = circuit.with_list(RequestList::next_to_cancel) {
-        // SAFETY: The canceller's part keeps the packet.
-        unsafe { request.get().irp.cancel() };
-        // SAFETY: The part was taken above.
-        unsafe { request.drop_part() };
-    }
-}
-
 /// Takes the reference that keeps the driver's code in place for a completion routine.
 fn hold_driver() {
     // The run-down begins after the last structure was torn down, so a reference can always be had.
     let _held = IN_FLIGHT.acquire();
-}
-
-/// The end of a request that somebody waits for: the waiter reads the result and drops his part.
-///
-/// # Safety
-///
-/// Called by the completion routine, whose part of the request goes.
-unsafe fn complete_waited(request: Handle, event: &Event) {
-    let circuit = request.get().circuit();
-    // SAFETY: The request's reference keeps the circuit until its last part is dropped.
-    let circuit = unsafe { circuit.as_ref() };
-    engine::change(circuit, |ledger| {
-        ledger.remove(&request, request.get().kind())
-    });
-    event.set();
-    // SAFETY: Forwarded.
-    unsafe { request.drop_part() };
 }
 
 /// The completion routine of every request.
@@ -427,18 +379,14 @@ unsafe extern "C" fn completed(_device: PDEVICE_OBJECT, irp: PIRP, context: PVOI
         let request = Handle(request);
         // SAFETY: This is the packet's completion routine.
         request.get().outcome.set(unsafe { irp::take_result(irp) });
-        match request.get().purpose() {
-            // SAFETY: The completion's part of the request goes with this call.
-            Purpose::Connect | Purpose::Disconnect => unsafe { circuit::complete(request) },
-            // SAFETY: As above.
-            Purpose::Send(context) => unsafe { send::complete(request, *context) },
-            // SAFETY: As above.
-            Purpose::Waited(event) => unsafe { complete_waited(request, event) },
-            // SAFETY: As above.
-            Purpose::Receive(_) => unsafe { receive::complete(request) },
-        }
+        let finish = request.get().finish.get();
+        // SAFETY: The completion's part of the request goes with this call.
+        unsafe { finish(request) };
     }
     // SAFETY: The reference was taken when the packet was handed over.
     unsafe { IN_FLIGHT.release() };
     STATUS_MORE_PROCESSING_REQUIRED
 }
+
+/// The end of a request that was never armed: there is none.
+unsafe fn never_armed(_request: Handle) {}

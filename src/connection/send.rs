@@ -1,7 +1,5 @@
 //! `RxCeSend` (specification 5.11).
 
-use core::ptr::NonNull;
-
 use rxce_engine::{
     Error, circuit as engine,
     circuit::Circuit as _,
@@ -11,9 +9,9 @@ use rxce_engine::{
 use wdk_sys::{NTSTATUS, PMDL, PVOID, STATUS_SUCCESS};
 
 use super::{
-    circuit::{self, Circuit},
+    circuit::{self, Circuit, finish_waited},
     registry::Ref,
-    request::{Handle, Purpose, Request},
+    request::{Finish, Handle, Purpose},
 };
 use crate::{
     abi::{self, Client},
@@ -88,12 +86,14 @@ pub(crate) unsafe fn send(
 }
 
 fn new_request(circuit: &Ref<Circuit>, delivery: &Delivery<'_>) -> Result<Handle, Error> {
-    let purpose = match delivery {
-        Delivery::Callback(context) => Purpose::Send(*context),
-        Delivery::Wait(_) => Purpose::Waited(Event::uninit()),
+    let (purpose, finish): (Purpose, Finish) = match delivery {
+        Delivery::Callback(context) => (Purpose::Send(*context), complete),
+        Delivery::Wait(_) => (Purpose::Waited(Event::uninit()), finish_waited),
     };
     // A run-down that has begun means a tear-down.
-    Request::submittable(circuit, purpose)?.ok_or(Error::Disconnected)
+    circuit
+        .submittable(purpose, finish)?
+        .ok_or(Error::Disconnected)
 }
 
 fn finish_submission(circuit: &Circuit, request: Handle, delivery: Delivery<'_>) -> NTSTATUS {
@@ -121,16 +121,17 @@ fn finish_submission(circuit: &Circuit, request: Handle, delivery: Delivery<'_>)
 /// # Safety
 ///
 /// Called by the completion routine, whose part of the request goes.
-pub(super) unsafe fn complete(request: Handle, context: PVOID) {
-    let circuit: NonNull<Circuit> = request.get().circuit();
-    // SAFETY: The request's reference keeps the circuit until its last part is dropped.
-    let circuit = unsafe { circuit.as_ref() };
+unsafe fn complete(request: Handle) {
+    // SAFETY: The completion's part keeps the circuit until it is dropped.
+    let circuit = unsafe { Circuit::of(&request) };
     engine::change(circuit, |ledger| ledger.remove(&request, Kind::Other));
     let (status, _) = request.get().outcome();
     let (callbacks, client) = circuit.connection().callbacks();
-    if let Some(complete) = callbacks.SendComplete {
+    if let (Purpose::Send(context), Some(complete)) =
+        (request.get().purpose(), callbacks.SendComplete)
+    {
         // SAFETY: The client's callback, as its table declares it; no lock is held.
-        circuit.in_callback(|| unsafe { complete(client, circuit.vc(), context, status) });
+        circuit.in_callback(|| unsafe { complete(client, circuit.vc(), *context, status) });
     }
     // SAFETY: Forwarded.
     unsafe { request.drop_part() };

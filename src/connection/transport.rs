@@ -16,12 +16,12 @@ use crate::{
         device,
         file::File,
         handle_thread::HANDLE_THREAD,
-        irp::Target,
         irql::Pageable,
         mdl::Mdl,
         memory,
         pool::{Bytes, PoolBox, Pooled, Tag},
         spin_lock::SpinLock,
+        target::Target,
     },
     tdi::{
         bindings::{

@@ -8,12 +8,15 @@ use core::{
 
 use rxce_engine::Error;
 use wdk_sys::{
-    ACCESS_MASK, DEVICE_OBJECT, FILE_OBJECT, FILE_OPEN, FILE_SHARE_READ, FILE_SHARE_WRITE,
-    GENERIC_READ, GENERIC_WRITE, HANDLE, IO_STATUS_BLOCK, OBJ_CASE_INSENSITIVE, OBJ_KERNEL_HANDLE,
+    ACCESS_MASK, FILE_OBJECT, FILE_OPEN, FILE_SHARE_READ, FILE_SHARE_WRITE, GENERIC_READ,
+    GENERIC_WRITE, HANDLE, IO_STATUS_BLOCK, OBJ_CASE_INSENSITIVE, OBJ_KERNEL_HANDLE,
     OBJECT_ATTRIBUTES, POBJECT_TYPE, PVOID, SYNCHRONIZE, UNICODE_STRING, ntddk,
 };
 
-use super::{event::KERNEL_MODE, irp::Target};
+use super::{
+    event::KERNEL_MODE,
+    target::{Device, Target},
+};
 
 /// `sizeof(OBJECT_ATTRIBUTES)` as its `Length` member wants it.
 pub(crate) const OBJECT_ATTRIBUTES_LENGTH: u32 = {
@@ -129,7 +132,7 @@ impl File {
     pub(crate) unsafe fn target(&self) -> Target {
         let file = self.object();
         // SAFETY: Forwarded.
-        let device = Device(unsafe { ntddk::IoGetRelatedDeviceObject(file) });
+        let device = Device::new(unsafe { ntddk::IoGetRelatedDeviceObject(file) });
         Target { device, file }
     }
 
@@ -180,25 +183,5 @@ fn reference(handle: HANDLE) -> Result<NonNull<FILE_OBJECT>, Error> {
     match NonNull::new(object.cast()) {
         Some(object) if wdk::nt_success(status) => Ok(object),
         _ => Err(Error::Transport(status)),
-    }
-}
-
-/// A device that is kept alive by the file it belongs to.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Device(*mut DEVICE_OBJECT);
-
-// SAFETY: A device object may be used from any thread.
-unsafe impl Send for Device {}
-
-impl Device {
-    /// The device for routines of the system.
-    pub(crate) const fn as_ptr(self) -> *mut DEVICE_OBJECT {
-        self.0
-    }
-
-    /// How many stack locations a request to it needs.
-    pub(crate) fn stack_size(self) -> i8 {
-        // SAFETY: The device lives as long as the file that named it; the member is one byte.
-        unsafe { (*self.0).StackSize }
     }
 }

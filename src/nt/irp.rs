@@ -7,12 +7,11 @@ use core::ptr::NonNull;
 
 use rxce_engine::Error;
 use wdk_sys::{
-    FILE_OBJECT, IO_STACK_LOCATION, IRP, IRP_MJ_INTERNAL_DEVICE_CONTROL, NTSTATUS, PDEVICE_OBJECT,
-    PIRP, PMDL, PVOID, SL_INVOKE_ON_CANCEL, SL_INVOKE_ON_ERROR, SL_INVOKE_ON_SUCCESS,
-    STATUS_SUCCESS, ntddk,
+    IO_STACK_LOCATION, IRP, IRP_MJ_INTERNAL_DEVICE_CONTROL, NTSTATUS, PDEVICE_OBJECT, PIRP, PMDL,
+    PVOID, SL_INVOKE_ON_CANCEL, SL_INVOKE_ON_ERROR, SL_INVOKE_ON_SUCCESS, STATUS_SUCCESS, ntddk,
 };
 
-use super::file::Device;
+use super::target::{Device, Target};
 
 /// A completion routine; it returns `STATUS_MORE_PROCESSING_REQUIRED`, since the packet stays the driver's.
 pub(crate) type CompletionRoutine = unsafe extern "C" fn(PDEVICE_OBJECT, PIRP, PVOID) -> NTSTATUS;
@@ -32,15 +31,6 @@ const INVOKE_ALWAYS: u8 = {
     assert!(SL_INVOKE_ON_CANCEL | SL_INVOKE_ON_SUCCESS | SL_INVOKE_ON_ERROR == 0xE0);
     0xE0
 };
-
-/// What a transport is told of an open object's request.
-#[derive(Clone, Copy)]
-pub(crate) struct Target {
-    /// The device that takes the request.
-    pub(crate) device: Device,
-    /// The object's file object.
-    pub(crate) file: *mut FILE_OBJECT,
-}
 
 /// The request itself: `Parameters` of the stack location, 32 bytes whose meaning the minor function gives.
 pub(crate) struct Call {

@@ -16,6 +16,7 @@ pub(crate) mod processors;
 pub(crate) mod report;
 pub(crate) mod rundown;
 pub(crate) mod spin_lock;
+pub(crate) mod target;
 pub(crate) mod thread;
 pub(crate) mod time;
 pub(crate) mod tracked_irp;

@@ -9,8 +9,9 @@ use super::IN_FLIGHT;
 use crate::nt::{
     event::Event,
     handle_thread::HANDLE_THREAD,
-    irp::{self, Call, Irp, Target},
+    irp::{self, Call, Irp},
     irql::Pageable,
+    target::Target,
 };
 
 /// At which level a request may be handed to the transport.

@@ -8,54 +8,26 @@
 
 mod place;
 mod race;
+mod request;
 mod slot;
 
-use core::ptr::NonNull;
-
-use rxce_engine::{
-    Error,
-    race::{Choice, Verdict},
-};
+use rxce_engine::{Error, circuit as engine, life::State, race::Verdict, receive::Channel};
 use wdk_sys::{
     NTSTATUS, PVOID, STATUS_INVALID_HANDLE, STATUS_PENDING, STATUS_SUCCESS, STATUS_UNSUCCESSFUL,
 };
 
-pub(super) use self::race::Entrant;
+pub(crate) use self::request::{MOST_ADDRESSES, Request};
 
 use self::race::{Followed, Race};
-use super::{circuit::Circuit, information::Remote, peer, registry::ids};
+use super::{
+    circuit::{Circuit, Entrant},
+    layer, receive,
+    registry::ids,
+};
 use crate::{
-    abi::{self, Client},
     nt::{irql::Pageable, work_item},
     tdi::Keeper,
 };
-
-/// More addresses than a machine has.
-pub(crate) const MOST_ADDRESSES: u32 = 1024;
-
-/// What the client asks for.
-pub(crate) struct Request<'a> {
-    /// The redirector's device, whose pending requests are counted; may be NULL.
-    pub(crate) device: *mut u8,
-    /// How the winner is chosen.
-    pub(crate) choice: Choice,
-    /// The local addresses, the preferred one first.
-    pub(crate) addresses: &'a [*mut abi::Address],
-    /// The peer.
-    pub(crate) remote: Remote<'a>,
-    /// The callbacks.
-    pub(crate) handler: abi::ConnectionEventHandler,
-    /// Their context.
-    pub(crate) context: PVOID,
-    /// Called if the decision takes longer than the routine.
-    pub(crate) routine: abi::CompletionRoutine,
-    /// Where the result goes.
-    pub(crate) completion: NonNull<abi::CompletionContext>,
-    /// The structures for the winner.
-    pub(crate) connection: Client<abi::Connection>,
-    /// As above.
-    pub(crate) vc: Client<abi::Vc>,
-}
 
 /// The routine. `Ok` is a success or `STATUS_PENDING`.
 ///
@@ -63,10 +35,10 @@ pub(crate) struct Request<'a> {
 ///
 /// The documented ones; if all connects failed, the status of the first address that was tried.
 pub(crate) fn build(at: &Pageable, request: &Request<'_>) -> Result<NTSTATUS, Error> {
-    if peer::overlap(request.connection, request.vc) {
+    if layer::overlap(request.connection, request.vc) {
         return Err(Error::InvalidParameter);
     }
-    let race = Race::new(at, request)?;
+    let race = Race::new(at, request, connected)?;
     if !race.open(at) {
         race.clear_structures();
         return Err(Error::Transport(STATUS_INVALID_HANDLE));
@@ -103,14 +75,14 @@ pub(crate) fn build(at: &Pageable, request: &Request<'_>) -> Result<NTSTATUS, Er
 /// # IRQL
 ///
 /// `<= DISPATCH_LEVEL`
-pub(super) unsafe fn connected(entrant: &Entrant, status: NTSTATUS) {
+unsafe fn connected(entrant: &Entrant, status: NTSTATUS) {
     // SAFETY: Forwarded.
-    let race = unsafe { entrant.end() };
-    if race.end_of_connect(entrant.index(), status) {
+    let race = unsafe { Race::of_connect(entrant) };
+    if race.end_of_connect(entrant.index, status) {
         // SAFETY: The item is the client's for this purpose, and is queued once: by whoever decides.
         unsafe { work_item::queue(race.work_item(), finish, race.context()) };
     }
-    race.release_slot(entrant.index());
+    race.release_slot(entrant.index);
 }
 
 /// The job in a system worker.
@@ -159,7 +131,20 @@ fn conclude(at: &Pageable, race: &Race, verdict: Verdict) -> Option<usize> {
 
 /// Delivers what was held back, unless the client has torn the circuit down meanwhile.
 fn catch_up(token: usize) {
-    if let Some(circuit) = ids::find::<Circuit>(token) {
-        circuit.catch_up();
+    let Some(circuit) = ids::find::<Circuit>(token) else {
+        return;
+    };
+    let owed = engine::change(&*circuit, |ledger| {
+        if ledger.life.state() == State::TearDown {
+            None
+        } else {
+            ledger.life.take_owed()
+        }
+    });
+    if let Some(notice) = owed {
+        circuit.notify(notice);
+    }
+    for channel in [Channel::Normal, Channel::Expedited] {
+        receive::catch_up(&circuit, channel);
     }
 }

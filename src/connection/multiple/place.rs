@@ -4,11 +4,11 @@ use core::{cell::Cell, ptr::NonNull};
 
 use rxce_engine::Error;
 
-use super::Request;
+use super::request::Request;
 use crate::{
     abi::{self, Client},
     connection::{
-        circuit::{self, Circuit},
+        circuit::Circuit,
         layer,
         peer::Connection,
         registry::{Block, Header, Kind, Ref, pointers},
@@ -60,10 +60,8 @@ impl Places {
     ///
     /// [`Error::InvalidParameter`] if something was built there meanwhile.
     pub(super) fn clear_unbuilt(request: &Request<'_>) -> Result<(), Error> {
-        let connection = request.connection;
-        // SAFETY: Nothing is registered for the structure, and nobody can reserve it now.
-        pointers::while_free(connection.address(), || unsafe { connection.clear() })?;
-        circuit::clear_unbuilt(request.vc)
+        layer::clear_unbuilt(request.connection)?;
+        layer::clear_unbuilt(request.vc)
     }
 
     /// Allocates the reservations.

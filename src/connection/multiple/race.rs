@@ -2,6 +2,7 @@
 
 use core::{
     cell::{Cell, UnsafeCell},
+    ffi::c_void,
     ops::Deref,
     ptr::{self, NonNull},
     slice,
@@ -18,14 +19,14 @@ use wdk_sys::{
 };
 
 use super::{
-    Request, connected,
     place::Places,
+    request::Request,
     slot::{Attempted, Slot},
 };
 use crate::{
     abi,
     connection::{
-        circuit::{Circuit, Rivals},
+        circuit::{Circuit, Entrant, Rivals},
         registry::Ref,
     },
     nt::{
@@ -46,6 +47,7 @@ pub(super) struct Race(NonNull<Tracking>);
 pub(super) struct Tracking {
     parts: AtomicU32,
     choice: Choice,
+    connected: unsafe fn(&Entrant, NTSTATUS),
     state: SpinLock<State>,
     slots: Slots,
     routine: abi::CompletionRoutine,
@@ -123,34 +125,6 @@ impl Drop for Slots {
     }
 }
 
-/// Which attempt of which race a circuit belongs to.
-#[derive(Clone, Copy)]
-pub(crate) struct Entrant {
-    race: NonNull<Tracking>,
-    index: usize,
-}
-
-// SAFETY: The race is shared between threads, and lives as long as its connects.
-unsafe impl Send for Entrant {}
-// SAFETY: As above.
-unsafe impl Sync for Entrant {}
-
-impl Entrant {
-    /// The part of the race that the slot's connect has.
-    ///
-    /// # Safety
-    ///
-    /// The slot's connect ends here, once.
-    pub(super) const unsafe fn end(&self) -> Race {
-        Race(self.race)
-    }
-
-    /// The slot.
-    pub(super) const fn index(&self) -> usize {
-        self.index
-    }
-}
-
 /// Who follows up a decision.
 pub(super) enum Followed {
     /// The routine itself.
@@ -166,19 +140,20 @@ impl Race {
     ///
     /// [`Error::InvalidParameter`] for bad arguments and structures that are built; without memory
     /// [`Error::InsufficientResources`], with both structures zeroed; `STATUS_INVALID_HANDLE` if no address is of use.
-    pub(super) fn new(at: &Pageable, request: &Request<'_>) -> Result<Self, Error> {
+    pub(super) fn new(
+        at: &Pageable,
+        request: &Request<'_>,
+        connected: unsafe fn(&Entrant, NTSTATUS),
+    ) -> Result<Self, Error> {
         Places::require_free(request)?;
-        let race = Self::allocate(request).or_else(|error| {
+        let race = Self::allocate(request, connected).or_else(|error| {
             Places::clear_unbuilt(request)?;
             Err(error)
         })?;
         race.places.reserve()?;
         let mut usable = false;
         for (slot, &local) in race.slots.iter().zip(request.addresses) {
-            let entrant = Entrant {
-                race: race.0,
-                index: slot.index(),
-            };
+            let entrant = race.entrant(slot.index());
             match Attempted::new(request, local, entrant) {
                 Ok(attempted) => {
                     slot.fill(attempted);
@@ -198,10 +173,14 @@ impl Race {
         Err(Error::Transport(STATUS_INVALID_HANDLE))
     }
 
-    fn allocate(request: &Request<'_>) -> Result<Self, Error> {
+    fn allocate(
+        request: &Request<'_>,
+        connected: unsafe fn(&Entrant, NTSTATUS),
+    ) -> Result<Self, Error> {
         let tracking = PoolBox::new(Tracking {
             parts: AtomicU32::new(1),
             choice: request.choice,
+            connected,
             state: SpinLock::new(State {
                 left: false,
                 verdict: Verdict::Open,
@@ -222,9 +201,26 @@ impl Race {
         let block = tracking.into_raw();
         // SAFETY: The block lives until the last part goes.
         for slot in unsafe { block.as_ref() }.slots.iter() {
-            slot.enter(block);
+            slot.enter(block.cast(), Self::end_slot);
         }
         Ok(Self(block))
+    }
+
+    fn entrant(&self, index: usize) -> Entrant {
+        Entrant {
+            race: self.0.cast(),
+            index,
+            connected: self.connected,
+        }
+    }
+
+    /// Gives up a slot's own part, after it was taken apart.
+    ///
+    /// # Safety
+    ///
+    /// `race` is the tracking block of a slot that has just ended.
+    unsafe fn end_slot(race: NonNull<c_void>) {
+        Self(race.cast()).slot_ended();
     }
 
     /// Undoes everything before anything was opened.
@@ -255,18 +251,15 @@ impl Race {
     /// Sends the connects, until the race is decided.
     pub(super) fn start(&self) {
         for slot in self.slots.iter().filter(|slot| slot.is_filled()) {
-            let entrant = Entrant {
-                race: self.0,
-                index: slot.index(),
-            };
+            let entrant = self.entrant(slot.index());
             if self.state.with(|state| state.verdict) != Verdict::Open {
                 slot.discard_connect();
                 // SAFETY: This slot's connect was not sent, so it ends here.
-                let connect = unsafe { entrant.end() };
+                let connect = unsafe { Self::of_connect(&entrant) };
                 connect.release_slot(slot.index());
             } else if !slot.connect() {
                 // SAFETY: As above.
-                unsafe { connected(&entrant, STATUS_CONNECTION_ABORTED) };
+                unsafe { (self.connected)(&entrant, STATUS_CONNECTION_ABORTED) };
             }
         }
     }
@@ -280,6 +273,15 @@ impl Race {
             }
             verdict => Followed::Here(verdict),
         })
+    }
+
+    /// The part of the race that a slot's connect has.
+    ///
+    /// # Safety
+    ///
+    /// The slot's connect ends here, once.
+    pub(super) const unsafe fn of_connect(entrant: &Entrant) -> Self {
+        Self(entrant.race.cast())
     }
 
     /// Gives the part up to the job.

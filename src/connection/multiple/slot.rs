@@ -2,18 +2,19 @@
 
 use core::{
     cell::{Cell, UnsafeCell},
-    ptr::{self, NonNull},
+    ffi::c_void,
+    ptr::NonNull,
     sync::atomic::{AtomicU32, Ordering},
 };
 
 use rxce_engine::{Error, circuit as engine, race::Attempt};
 
-use super::race::{Entrant, Race, Tracking};
+use super::request::Request as Asked;
 use crate::{
     abi::Client,
     connection::{
         address::{self, Address},
-        circuit::Circuit,
+        circuit::{Circuit, Entrant},
         layer::Layer,
         peer::Connection,
         pins::Child,
@@ -23,12 +24,16 @@ use crate::{
     nt::{handle_thread::Job, irql::Pageable, pool::PoolBox},
 };
 
+/// Told of the end of a slot, with the slot's part of the race.
+pub(super) type Ended = unsafe fn(NonNull<c_void>);
+
 /// The place of one attempt in its race.
 #[repr(C)]
 pub(super) struct Slot {
     job: Job,
     index: usize,
-    race: Cell<*mut Tracking>,
+    /// The race, and how it learns of the slot's end.
+    race: Cell<Option<(NonNull<c_void>, Ended)>>,
     /// Under the race's lock.
     attempt: Cell<Attempt>,
     /// The routine's, until the attempt is closed; then the handle thread's.
@@ -45,7 +50,7 @@ impl Slot {
         Self {
             job: Job::new(Self::close),
             index,
-            race: Cell::new(ptr::null_mut()),
+            race: Cell::new(None),
             attempt: Cell::new(Attempt::Absent),
             attempted: UnsafeCell::new(None),
             parts: AtomicU32::new(2),
@@ -54,8 +59,8 @@ impl Slot {
     }
 
     /// Notes which race it is.
-    pub(super) fn enter(&self, race: NonNull<Tracking>) {
-        self.race.set(race.as_ptr());
+    pub(super) fn enter(&self, race: NonNull<c_void>, ended: Ended) {
+        self.race.set(Some((race, ended)));
     }
 
     /// The address's index.
@@ -147,10 +152,9 @@ impl Slot {
         // SAFETY: The handle thread runs at PASSIVE_LEVEL.
         let at = unsafe { Pageable::assume() };
         slot.dismantle(&at);
-        // SAFETY: The part of the race that was the slot's goes here.
-        let race = unsafe { Race::from_context(slot.race.get().cast()) };
-        if let Some(race) = race {
-            race.slot_ended();
+        if let Some((race, ended)) = slot.race.get() {
+            // SAFETY: The slot has ended; its part of the race goes with this call, and the slot perhaps too.
+            unsafe { ended(race) };
         }
     }
 }
@@ -179,7 +183,7 @@ impl Attempted {
     ///
     /// [`Error::InvalidParameter`] for an address that is of no use, [`Error::InsufficientResources`].
     pub(super) fn new(
-        request: &super::Request<'_>,
+        request: &Asked<'_>,
         local: *mut crate::abi::Address,
         entrant: Entrant,
     ) -> Result<Self, Error> {
@@ -278,7 +282,7 @@ impl Attempted {
         block.release(at);
         let address = NonNull::from(connection.address());
         // SAFETY: The circuit was linked to this address, or is in no list.
-        unsafe { connection.address().unlink(circuit) };
+        unsafe { connection.address().unlink(block.member()) };
         connection.unpin();
         // SAFETY: Nobody finds the circuit, and nobody has a reference.
         drop(unsafe { PoolBox::from_raw(circuit) });

@@ -4,27 +4,24 @@
 //! Whoever has the guard of a stream (`rxce_engine::receive`) is the only one to offer bytes of it, and the only one to
 //! touch the stream's [`Backlog`] and the [`Transfer`] in progress.
 
-mod backlog;
+mod fetch;
 mod offer;
-mod transfer;
 
 use rxce_engine::{
-    circuit::{self as engine, Circuit as _},
-    receive::{Channel, Indication, Next},
+    circuit::Circuit as _,
+    receive::{Channel, Indication},
 };
 use wdk_sys::{
     NTSTATUS, PIRP, PVOID, STATUS_DATA_NOT_ACCEPTED, STATUS_MORE_PROCESSING_REQUIRED,
     STATUS_SUCCESS,
 };
 
-pub(super) use backlog::Backlog;
-pub(super) use transfer::{Transfer, complete};
-
+pub(in crate::connection) use self::fetch::catch_up;
 use self::{
-    offer::{Answer, Wanted},
-    transfer::Started,
+    fetch::{Started, release},
+    offer::Answer,
 };
-use super::{circuit::Circuit, registry::ids};
+use super::{circuit::Circuit, registry::ids, transfer::Wanted};
 use crate::nt::mdl;
 
 /// An indication, as the transport makes it.
@@ -162,7 +159,7 @@ fn conclude(
             Reply::taken(taken)
         };
     };
-    match transfer::hand_back(circuit, channel, wanted) {
+    match fetch::hand_back(circuit, channel, wanted) {
         Started::Packet(packet) => Reply {
             status: STATUS_MORE_PROCESSING_REQUIRED,
             taken,
@@ -174,28 +171,5 @@ fn conclude(
             Reply::taken(taken)
         }
         Started::TornDown => Reply::taken(indicated),
-    }
-}
-
-/// Fetches what was refused before the client knew of the circuit.
-pub(super) fn catch_up(circuit: &Circuit, channel: Channel) {
-    let held = engine::change(circuit, |ledger| {
-        ledger.life.admits_receive() && ledger.streams.of(channel).claim_held()
-    });
-    if held {
-        transfer::redeliver(circuit, channel);
-    }
-}
-
-/// Lets the guard of a stream go, or fetches what was refused meanwhile.
-fn release(circuit: &Circuit, channel: Channel) {
-    // SAFETY: The guard is ours.
-    let room = unsafe { circuit.backlog(channel).get() }.room();
-    let next = engine::change(circuit, |ledger| {
-        let life = ledger.life;
-        ledger.streams.of(channel).release(&life, room)
-    });
-    if next == Next::Redeliver {
-        transfer::redeliver(circuit, channel);
     }
 }

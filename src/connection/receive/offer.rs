@@ -2,26 +2,15 @@
 
 use rxce_engine::{circuit::Circuit as _, receive::Channel};
 use wdk_sys::{
-    PMDL, PVOID, STATUS_INSUFFICIENT_RESOURCES, STATUS_MORE_PROCESSING_REQUIRED, STATUS_SUCCESS,
+    NTSTATUS, PMDL, PVOID, STATUS_INSUFFICIENT_RESOURCES, STATUS_MORE_PROCESSING_REQUIRED,
+    STATUS_SUCCESS,
 };
 
-use super::{backlog::Waiting, transfer};
 use crate::{
     abi,
-    connection::circuit::Circuit,
+    connection::{backlog::Waiting, circuit::Circuit, transfer::Wanted},
     nt::{mdl, report},
 };
-
-/// Memory of the client's that is to be filled.
-#[derive(Clone, Copy)]
-pub(super) struct Wanted {
-    /// The chain.
-    pub(super) chain: PMDL,
-    /// How many bytes of it, at least one.
-    pub(super) bytes: u32,
-    /// How many of those are there already.
-    pub(super) copied: u32,
-}
 
 /// What the client said.
 pub(super) enum Answer {
@@ -155,7 +144,7 @@ fn fill(circuit: &Circuit, wanted: Wanted, backlog: &mut Waiting) -> Filled {
     let count = now.len();
     // SAFETY: The client's chain is valid, locked, and describes `wanted.bytes` bytes at least.
     if unsafe { mdl::copy_into(wanted.chain, 0, now) }.is_err() {
-        transfer::data_ready(circuit, wanted, STATUS_INSUFFICIENT_RESOURCES);
+        data_ready(circuit, wanted, STATUS_INSUFFICIENT_RESOURCES);
         return Filled::Unmapped;
     }
     backlog.consume(count);
@@ -166,6 +155,15 @@ fn fill(circuit: &Circuit, wanted: Wanted, backlog: &mut Waiting) -> Filled {
     if wanted.copied < wanted.bytes {
         return Filled::Missing(wanted);
     }
-    transfer::data_ready(circuit, wanted, STATUS_SUCCESS);
+    data_ready(circuit, wanted, STATUS_SUCCESS);
     Filled::Full
+}
+
+/// Tells the client what became of its memory, once.
+pub(super) fn data_ready(circuit: &Circuit, wanted: Wanted, status: NTSTATUS) {
+    let (callbacks, client) = circuit.connection().callbacks();
+    if let Some(ready) = callbacks.DataReady {
+        // SAFETY: The client's callback, as its table declares it; no lock is held.
+        circuit.in_callback(|| unsafe { ready(client, wanted.chain, wanted.copied, status) });
+    }
 }

@@ -88,13 +88,18 @@ impl<T: Block> Ref<T> {
         block
     }
 
-    /// Takes a reference back.
+    /// Makes a guard of a reference.
     ///
     /// # Safety
     ///
-    /// The reference came from [`Self::into_raw`], once.
+    /// The reference is the caller's, and has no other guard.
     pub(crate) const unsafe fn from_raw(block: NonNull<T>) -> Self {
         Self(block)
+    }
+
+    /// The reference alone.
+    pub(crate) const fn erase(self) -> AnyRef {
+        AnyRef(self.into_raw().cast())
     }
 
     /// The block.
@@ -127,6 +132,34 @@ impl<T: Block> Drop for Ref<T> {
     fn drop(&mut self) {
         // SAFETY: The reference keeps the block until the call below.
         let rundown = unsafe { self.0.as_ref() }.header().rundown();
+        // SAFETY: The reference is ours to give up; the block is not touched afterwards.
+        unsafe { rundown.release() };
+    }
+}
+
+/// A rundown reference to a block of whatever kind.
+pub(crate) struct AnyRef(NonNull<Header>);
+
+impl AnyRef {
+    /// Gives up the guard but not the reference.
+    pub(crate) const fn leave(self) {
+        core::mem::forget(self);
+    }
+
+    /// Takes a reference back.
+    ///
+    /// # Safety
+    ///
+    /// A reference to this block was given up with [`Self::leave`], once.
+    pub(crate) const unsafe fn from_raw(header: NonNull<Header>) -> Self {
+        Self(header)
+    }
+}
+
+impl Drop for AnyRef {
+    fn drop(&mut self) {
+        // SAFETY: The reference keeps the block until the call below.
+        let rundown = unsafe { self.0.as_ref() }.rundown();
         // SAFETY: The reference is ours to give up; the block is not touched afterwards.
         unsafe { rundown.release() };
     }

@@ -1,10 +1,7 @@
-//! Receive requests: into the client's memory, continued until it has what it wants, or into the backlog.
+//! Receive requests: into the client's memory, continued until it has what it wants, or into the backlog; and the guard of
+//! the stream that passes along with them.
 
-use core::{
-    cell::UnsafeCell,
-    ptr::NonNull,
-    sync::atomic::{AtomicU8, Ordering},
-};
+use core::ptr::NonNull;
 
 use rxce_engine::{
     Error, circuit as engine,
@@ -16,82 +13,16 @@ use wdk_sys::{
     STATUS_INSUFFICIENT_RESOURCES, STATUS_SUCCESS,
 };
 
-use super::{
-    offer::{self, Wanted},
-    release,
-};
+use super::offer::{self, data_ready};
 use crate::{
     connection::{
         circuit::Circuit,
-        events,
         request::{Handle, Home, Parts, Purpose, Request},
+        transfer::{Destination, Transfer, Wanted, receive_flags},
     },
     nt::mdl::{self, Mdl},
-    tdi::{
-        bindings::{TDI_DISCONNECT_ABORT, TDI_RECEIVE_EXPEDITED, TDI_RECEIVE_NORMAL},
-        request as call,
-    },
+    tdi::{bindings::TDI_DISCONNECT_ABORT, request as call},
 };
-
-/// What a receive request carries besides its packet.
-pub(crate) struct Transfer {
-    channel: Channel,
-    /// For whoever has the guard of the stream.
-    destination: UnsafeCell<Destination>,
-    submission: AtomicU8,
-}
-
-/// Where the bytes go.
-enum Destination {
-    /// Nowhere: the request is not in use.
-    Nowhere,
-    /// To the client, and an MDL for the parts of its chain that continuations need.
-    Client { wanted: Wanted, part: Mdl },
-    /// To the backlog.
-    Backlog { free: Mdl },
-}
-
-/// Nobody is between hand-over and return.
-const IDLE: u8 = 0;
-/// The submitter has not returned from `IoCallDriver`.
-const SUBMITTING: u8 = 1;
-/// The request was completed meanwhile; the submitter goes on with it.
-const COMPLETED: u8 = 2;
-
-impl Transfer {
-    /// An unused transfer.
-    pub(crate) const fn new(channel: Channel) -> Self {
-        Self {
-            channel,
-            destination: UnsafeCell::new(Destination::Nowhere),
-            submission: AtomicU8::new(IDLE),
-        }
-    }
-
-    /// # Safety
-    ///
-    /// The caller has the guard of the stream, and uses one such reference at a time.
-    #[expect(
-        clippy::mut_from_ref,
-        reason = "the guard of the stream makes the access exclusive"
-    )]
-    unsafe fn destination(&self) -> &mut Destination {
-        // SAFETY: Forwarded.
-        unsafe { &mut *self.destination.get() }
-    }
-
-    const fn flags(&self) -> u32 {
-        receive_flags(self.channel)
-    }
-}
-
-/// The `ReceiveFlags` of a stream.
-const fn receive_flags(channel: Channel) -> u32 {
-    match channel {
-        Channel::Normal => TDI_RECEIVE_NORMAL,
-        Channel::Expedited => TDI_RECEIVE_EXPEDITED,
-    }
-}
 
 /// How a transfer into the client's memory began.
 pub(super) enum Started {
@@ -171,7 +102,7 @@ fn list(
         None => {
             let purpose = Purpose::Receive(Transfer::new(channel));
             Request::new(
-                NonNull::from(circuit),
+                circuit.block(),
                 purpose,
                 target.device.stack_size(),
                 Home::Pool,
@@ -179,8 +110,9 @@ fn list(
             .into_raw()
         }
     };
+    let reference = reference.erase();
     // SAFETY: The request is idle; whoever has the guard is the only one to arm it.
-    let request = unsafe { Handle::arm(request, reference, target, parts) };
+    let request = unsafe { Handle::arm(request, reference, target, parts, complete) };
     let chain = match &destination {
         Destination::Client { wanted, .. } => Some(wanted.chain),
         Destination::Nowhere | Destination::Backlog { .. } => None,
@@ -263,7 +195,7 @@ fn abort(circuit: &Circuit, channel: Channel) {
         ledger.life.remote_disconnect(TDI_DISCONNECT_ABORT)
     });
     if let Some(notice) = notice {
-        events::notify(circuit, notice);
+        circuit.notify(notice);
     }
 }
 
@@ -325,17 +257,11 @@ unsafe fn prepare_backlog(request: Handle, bytes: u32) {
 /// # Safety
 ///
 /// Called by the completion routine, whose part of the request goes.
-pub(crate) unsafe fn complete(request: Handle) {
+unsafe fn complete(request: Handle) {
     let Some(transfer) = request.get().transfer() else {
         return;
     };
-    let deferred = transfer.submission.compare_exchange(
-        SUBMITTING,
-        COMPLETED,
-        Ordering::AcqRel,
-        Ordering::Acquire,
-    );
-    if deferred.is_err() {
+    if !transfer.leave_to_submitter() {
         // SAFETY: Forwarded.
         unsafe { go_on(request) };
     }
@@ -347,11 +273,11 @@ fn submit(circuit: &Circuit, request: Handle) -> bool {
     let Some(transfer) = request.get().transfer() else {
         return false;
     };
-    transfer.submission.store(SUBMITTING, Ordering::Release);
+    transfer.begin_submission();
     // SAFETY: The request is listed and prepared, and the submitter's part is ours.
     unsafe { request.send() };
     engine::change(circuit, |ledger| ledger.submitted());
-    let completed = transfer.submission.swap(IDLE, Ordering::AcqRel) == COMPLETED;
+    let completed = transfer.end_submission();
     // SAFETY: The submitter's part is ours.
     unsafe { request.drop_part() };
     completed
@@ -363,9 +289,8 @@ fn submit(circuit: &Circuit, request: Handle) -> bool {
 ///
 /// The completion's part of the request is the caller's, and goes.
 unsafe fn go_on(request: Handle) {
-    let circuit: NonNull<Circuit> = request.get().circuit();
-    // SAFETY: The request's reference keeps the circuit until its last part is dropped.
-    let circuit = unsafe { circuit.as_ref() };
+    // SAFETY: The completion's part keeps the circuit until it is dropped.
+    let circuit = unsafe { Circuit::of(&request) };
     while let Some(transfer) = request.get().transfer() {
         let (status, bytes) = request.get().outcome();
         // SAFETY: The guard came with the completion.
@@ -374,19 +299,19 @@ unsafe fn go_on(request: Handle) {
             Destination::Nowhere | Destination::Backlog { .. } => None,
         };
         let Some(wanted) = client else {
-            fetched(circuit, request, transfer.channel, status, bytes);
+            fetched(circuit, request, transfer.channel(), status, bytes);
             break;
         };
         let useful = wdk::nt_success(status) && bytes > 0;
         if !useful || wanted.copied >= wanted.bytes {
-            filled(circuit, request, transfer.channel, wanted, status);
+            filled(circuit, request, transfer.channel(), wanted, status);
             break;
         }
-        if !relist(circuit, request, transfer.channel) {
+        if !relist(circuit, request, transfer.channel()) {
             filled(
                 circuit,
                 request,
-                transfer.channel,
+                transfer.channel(),
                 wanted,
                 STATUS_CONNECTION_DISCONNECTED,
             );
@@ -491,11 +416,25 @@ fn fetched(circuit: &Circuit, request: Handle, channel: Channel, status: NTSTATU
     }
 }
 
-/// Tells the client what became of its memory, once.
-pub(super) fn data_ready(circuit: &Circuit, wanted: Wanted, status: NTSTATUS) {
-    let (callbacks, client) = circuit.connection().callbacks();
-    if let Some(ready) = callbacks.DataReady {
-        // SAFETY: The client's callback, as its table declares it; no lock is held.
-        circuit.in_callback(|| unsafe { ready(client, wanted.chain, wanted.copied, status) });
+/// Fetches what was refused before the client knew of the circuit.
+pub(in crate::connection) fn catch_up(circuit: &Circuit, channel: Channel) {
+    let held = engine::change(circuit, |ledger| {
+        ledger.life.admits_receive() && ledger.streams.of(channel).claim_held()
+    });
+    if held {
+        redeliver(circuit, channel);
+    }
+}
+
+/// Lets the guard of a stream go, or fetches what was refused meanwhile.
+pub(super) fn release(circuit: &Circuit, channel: Channel) {
+    // SAFETY: The guard is ours.
+    let room = unsafe { circuit.backlog(channel).get() }.room();
+    let next = engine::change(circuit, |ledger| {
+        let life = ledger.life;
+        ledger.streams.of(channel).release(&life, room)
+    });
+    if next == Next::Redeliver {
+        redeliver(circuit, channel);
     }
 }

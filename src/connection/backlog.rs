@@ -16,7 +16,7 @@ const TAG: Tag = Tag::new(*b"RxRd");
 const CAPACITY: usize = 4096;
 
 /// The backlog of one stream, for whoever has its guard.
-pub(crate) struct Backlog(UnsafeCell<Waiting>);
+pub(super) struct Backlog(UnsafeCell<Waiting>);
 
 /// The bytes that wait, at the front of the buffer.
 pub(super) struct Waiting {
@@ -26,7 +26,7 @@ pub(super) struct Waiting {
 
 impl Backlog {
     /// An empty backlog, without a buffer.
-    pub(crate) const fn new() -> Self {
+    pub(super) const fn new() -> Self {
         Self(UnsafeCell::new(Waiting {
             buffer: None,
             length: 0,

@@ -1,30 +1,35 @@
-//! Virtual circuits: built, disconnected and torn down (specification 5.10, 5.12, 5.13). The order of steps is the
-//! engine crate's; here is what each step does to the kernel.
+//! Virtual circuits: the private block of an `RXCE_VC`, its callbacks and its requests. What the engine's steps do to it
+//! is in [`steps`], what clients do to it in [`super::lifecycle`] and beside it.
 
+mod steps;
+
+#[cfg(debug_assertions)]
+use core::sync::atomic::AtomicUsize;
 use core::{
     cell::UnsafeCell,
+    ffi::c_void,
+    mem::offset_of,
     ptr::{self, NonNull},
     sync::atomic::{AtomicBool, AtomicI32, Ordering},
 };
 
 use rxce_engine::{
-    Error,
-    circuit::{self as engine, Prepared, Submission, Waited},
-    ledger::{Kind, Ledger},
-    life::{Life, Mode, State},
+    Error, circuit as engine,
+    ledger::Ledger,
+    life::{Life, Notice, State},
     receive::Channel,
 };
 use wdk_sys::{KEVENT, NTSTATUS, PMDL};
 
+pub(super) use self::steps::finish_waited;
 use super::{
-    events,
-    layer::{self, Layer},
-    list::{Linked, Links},
-    multiple::{self, Entrant},
-    peer::{self, Connection},
-    receive::{self, Backlog, Transfer},
+    address::Member,
+    backlog::Backlog,
+    layer::Layer,
+    peer::Connection,
     registry::{self, Block, Header, Ref, ids::OwnedId, pointers},
-    request::{self, Handle, Home, Parts, Purpose, Request, RequestList},
+    request::{Finish, Handle, Home, Parts, Purpose, Request, RequestList},
+    transfer::Transfer,
 };
 use crate::{
     abi::{self, Client, Signed, write_field},
@@ -32,12 +37,10 @@ use crate::{
         event::{self, Event},
         file::File,
         handle_thread::HANDLE_THREAD,
-        irp::Target,
         irql::Pageable,
         pool::{PoolBox, Pooled, Tag},
-        report,
         spin_lock::SpinLock,
-        time,
+        target::Target,
     },
     tdi::{
         bindings::{TDI_CONNECTION_INFORMATION, TDI_SERVICE_EXPEDITED_DATA},
@@ -59,8 +62,8 @@ pub(super) struct Circuit {
     endpoint: File,
     ledger: SpinLock<Ledger<RequestList>>,
     progress: Event,
-    /// Of the address's lists.
-    links: UnsafeCell<Links<Self>>,
+    /// The place in the address's lists.
+    member: Member,
     /// Set by the build, before anybody else can find the circuit.
     kept: UnsafeCell<Kept>,
     /// Touched by whoever has the guard of the stream.
@@ -74,7 +77,18 @@ pub(super) struct Circuit {
     /// Where the transport may report of a connect.
     returned: UnsafeCell<TDI_CONNECTION_INFORMATION>,
     #[cfg(debug_assertions)]
-    callback_thread: core::sync::atomic::AtomicUsize,
+    callback_thread: AtomicUsize,
+}
+
+/// Where a circuit competes with others for one structure: whom the end of its connect is told.
+#[derive(Clone, Copy)]
+pub(super) struct Entrant {
+    /// The competition.
+    pub(super) race: NonNull<c_void>,
+    /// The circuit's number in it.
+    pub(super) index: usize,
+    /// Called once, by the completion routine of the connect or in its place; the competition lasts until then.
+    pub(super) connected: unsafe fn(&Self, NTSTATUS),
 }
 
 /// Whether a winner's rivals are still being closed.
@@ -106,14 +120,6 @@ impl Pooled for Circuit {
     const TAG: Tag = Tag::new(*b"RxVc");
 }
 
-// SAFETY: The links belong to the lists of the address.
-unsafe impl Linked for Circuit {
-    fn links(node: NonNull<Self>) -> *mut Links<Self> {
-        // SAFETY: A node lives while it is listed.
-        unsafe { node.as_ref() }.links.get()
-    }
-}
-
 impl Layer for Circuit {
     type Public = abi::Vc;
 
@@ -131,130 +137,11 @@ impl Layer for Circuit {
     fn retire(&self) {
         let connection = self.connection();
         // SAFETY: The circuit was linked at its publication, or is in no list.
-        unsafe { connection.address().unlink(NonNull::from(self)) };
+        unsafe { connection.address().unlink(self.member()) };
         // SAFETY: The structure is registered, and its claimant clears it.
         unsafe { self.public.clear() };
         connection.unpin();
     }
-}
-
-/// `RxCeBuildVC`.
-///
-/// # Errors
-///
-/// The documented ones, and the statuses of open, associate and connect.
-pub(crate) fn build(
-    at: &Pageable,
-    public: Client<abi::Vc>,
-    connection: Client<abi::Connection>,
-) -> Result<(), Error> {
-    layer::require_free(public)?;
-    let connection = peer::find(connection)?;
-    build_on(at, &connection, public)
-}
-
-/// Builds a circuit on a connection to which the caller has a reference, and connects it.
-fn build_on(
-    at: &Pageable,
-    connection: &Ref<Connection>,
-    public: Client<abi::Vc>,
-) -> Result<(), Error> {
-    connect(at, reserve_on(connection, public)?)
-}
-
-/// A circuit that is reserved and not connected, with its connect request.
-pub(super) struct Reserved {
-    circuit: Ref<Circuit>,
-    connect: PoolBox<Request>,
-}
-
-/// Allocates a circuit, counts it in at its parents, and reserves the client's structure. Nothing is written to it unless
-/// memory is short: then it is zeroed.
-///
-/// # Errors
-///
-/// [`Error::InvalidParameter`], [`Error::InsufficientResources`].
-pub(super) fn reserve_on(
-    connection: &Ref<Connection>,
-    public: Client<abi::Vc>,
-) -> Result<Reserved, Error> {
-    layer::require_free(public)?;
-    connection.pin()?;
-    let reserved = match Circuit::new(public, connection, None) {
-        Ok((block, connect)) => {
-            layer::reserve(public, Ok(block)).map(|circuit| Reserved { circuit, connect })
-        }
-        Err(error) => layer::reserve::<Circuit>(public, Err(error)).and(Err(error)),
-    };
-    reserved.inspect_err(|_| connection.unpin())
-}
-
-/// Opens, associates and connects a reserved circuit. The connection's count keeps it, and the caller's reference outlives
-/// the last touch of it.
-///
-/// # Errors
-///
-/// The statuses of the steps.
-pub(super) fn connect(at: &Pageable, reserved: Reserved) -> Result<(), Error> {
-    let Reserved { circuit, connect } = reserved;
-    let built = Circuit::open(&circuit, at, connect).and_then(|connect| {
-        circuit.publish(&circuit);
-        engine::connect(&*circuit, at, connect)
-    });
-    match built {
-        Ok(owed) => {
-            if let Some(notice) = owed {
-                events::notify(&circuit, notice);
-            }
-            Ok(())
-        }
-        Err(error) => {
-            layer::dismantle(at, circuit);
-            Err(error)
-        }
-    }
-}
-
-/// Zeroes a structure for which a build failed before it was reserved.
-///
-/// # Errors
-///
-/// [`Error::InvalidParameter`] if something else was built there meanwhile.
-pub(super) fn clear_unbuilt(public: Client<abi::Vc>) -> Result<(), Error> {
-    // SAFETY: Nothing is registered for the structure, and nobody can reserve it now.
-    pointers::while_free(public.address(), || unsafe { public.clear() })
-}
-
-/// `RxCeInitiateVCDisconnect`.
-///
-/// # Errors
-///
-/// The documented ones.
-///
-/// # IRQL
-///
-/// `<= DISPATCH_LEVEL`
-pub(crate) fn initiate_disconnect(public: Client<abi::Vc>) -> Result<(), Error> {
-    engine::initiate_disconnect(&*find(public)?)
-}
-
-/// `RxCeTearDownVC`.
-///
-/// # Errors
-///
-/// [`Error::InvalidParameter`] with nothing changed, or the status of the last disconnect; the circuit is gone then.
-pub(crate) fn tear_down(at: &Pageable, public: Client<abi::Vc>) -> Result<(), Error> {
-    let circuit = find(public)?;
-    if circuit.is_in_callback_here() {
-        report::misuse(
-            c"RxCeTearDownVC",
-            c"called from a callback of the same circuit",
-        );
-        return Err(Error::InvalidParameter);
-    }
-    let result = engine::tear_down(&*circuit, at, || circuit.wait_for_clean_up(at))?;
-    layer::dismantle(at, circuit);
-    result
 }
 
 /// Finds a circuit that nobody has damaged, on intact parents.
@@ -271,27 +158,6 @@ pub(super) fn find(public: Client<abi::Vc>) -> Result<Ref<Circuit>, Error> {
     } else {
         Err(Error::InvalidParameter)
     }
-}
-
-/// The end of a connect or a disconnect.
-///
-/// # Safety
-///
-/// Called by the completion routine, whose part of the request goes.
-pub(super) unsafe fn complete(request: Handle) {
-    let circuit = request.get().circuit();
-    // SAFETY: The request's reference keeps the circuit until its last part is dropped.
-    let circuit = unsafe { circuit.as_ref() };
-    engine::change(circuit, |ledger| {
-        ledger.remove(&request, request.get().kind())
-    });
-    if let (Kind::Connect, Some(entrant)) = (request.get().kind(), &circuit.entrant) {
-        let (status, _) = request.get().outcome();
-        // SAFETY: This slot's connect ends here, once.
-        unsafe { multiple::connected(entrant, status) };
-    }
-    // SAFETY: Forwarded.
-    unsafe { request.drop_part() };
 }
 
 impl Circuit {
@@ -317,7 +183,7 @@ impl Circuit {
             endpoint: File::none(),
             ledger: SpinLock::new(Ledger::new(life, RequestList::new())),
             progress: Event::uninit(),
-            links: UnsafeCell::new(Links::new()),
+            member: Member::new(),
             kept: UnsafeCell::new(Kept {
                 disconnects: [None, None],
                 receives: [None, None],
@@ -328,7 +194,7 @@ impl Circuit {
             clean_up: Event::uninit(),
             returned: UnsafeCell::new(TDI_CONNECTION_INFORMATION::default()),
             #[cfg(debug_assertions)]
-            callback_thread: core::sync::atomic::AtomicUsize::new(0),
+            callback_thread: AtomicUsize::new(0),
         })?;
         // SAFETY: The circuit is in its place for good, and nobody else has it.
         unsafe { circuit.progress.init_auto_reset() };
@@ -336,8 +202,8 @@ impl Circuit {
         unsafe { circuit.clean_up.init_manual_reset() };
         let block = circuit.as_ptr();
         let expedited = transport.offers(TDI_SERVICE_EXPEDITED_DATA);
-        *circuit.kept.get_mut() = Kept::new(block, stack_size, expedited)?;
-        let connect = Request::new(block, Purpose::Connect, stack_size, Home::Pool)?;
+        *circuit.kept.get_mut() = Kept::new(block.cast(), stack_size, expedited)?;
+        let connect = Request::new(block.cast(), Purpose::Connect, stack_size, Home::Pool)?;
         Ok((circuit, connect))
     }
 
@@ -361,14 +227,16 @@ impl Circuit {
         if !wdk::nt_success(status) {
             return Err(Error::Transport(status));
         }
-        let reference = circuit.again().ok_or(Error::InvalidParameter)?;
+        let reference = circuit.again().ok_or(Error::InvalidParameter)?.erase();
+        let parts = Parts::CompletionAndSubmitter;
         // SAFETY: The request is new, and given up to its parts here.
         Ok(unsafe {
             Handle::arm(
                 connect.into_raw(),
                 reference,
                 target,
-                Parts::CompletionAndSubmitter,
+                parts,
+                steps::complete,
             )
         })
     }
@@ -384,20 +252,15 @@ impl Circuit {
             .connection()
             .transport()
             .offers(TDI_SERVICE_EXPEDITED_DATA);
-        let kept = Kept::new(NonNull::from(self), stack_size, expedited)?;
+        let kept = Kept::new(self.block(), stack_size, expedited)?;
         // SAFETY: The circuit is reserved, and nobody but its build can find it.
         unsafe { *self.kept.get() = kept };
-        Request::new(
-            NonNull::from(self),
-            Purpose::Connect,
-            stack_size,
-            Home::Pool,
-        )
+        Request::new(self.block(), Purpose::Connect, stack_size, Home::Pool)
     }
 
     /// Makes the circuit known: to the client, to the transport's events, and to address errors. The peer may send before
     /// the connect is known to be over.
-    fn publish(&self, this: &Ref<Self>) {
+    pub(super) fn publish(&self, this: &Ref<Self>) {
         self.show(State::Active, ptr::null_mut());
         self.expose(this);
         pointers::set_usable(this);
@@ -407,7 +270,7 @@ impl Circuit {
     pub(super) fn expose(&self, this: &Ref<Self>) {
         self.id.publish(this);
         // SAFETY: The circuit is in no list, and is unlinked when it retires.
-        unsafe { self.connection().address().link(this.as_ptr()) };
+        unsafe { self.connection().address().link(self.member()) };
     }
 
     /// Fills the client's structure, which this build has reserved.
@@ -465,23 +328,6 @@ impl Circuit {
         self.id.raw()
     }
 
-    /// Delivers what was held back until the client knew of the circuit.
-    pub(super) fn catch_up(&self) {
-        let owed = engine::change(self, |ledger| {
-            if ledger.life.state() == State::TearDown {
-                None
-            } else {
-                ledger.life.take_owed()
-            }
-        });
-        if let Some(notice) = owed {
-            events::notify(self, notice);
-        }
-        for channel in [Channel::Normal, Channel::Expedited] {
-            receive::catch_up(self, channel);
-        }
-    }
-
     fn is_intact(&self) -> bool {
         // SAFETY: The structure is registered.
         let public = unsafe { self.public.snapshot() };
@@ -510,7 +356,7 @@ impl Circuit {
         write_field!(self.public, pReceiveMdl, mdl);
     }
 
-    fn wait_for_clean_up(&self, at: &Pageable) {
+    pub(super) fn wait_for_clean_up(&self, at: &Pageable) {
         // SAFETY: The structure is registered.
         let event = unsafe { self.public.snapshot() }.pCleanUpEvent;
         if event.is_null() {
@@ -571,9 +417,96 @@ impl Circuit {
             .map(PoolBox::as_ptr)
     }
 
-    /// Looks at the list, under the lock.
-    pub(super) fn with_list<R>(&self, look: impl FnOnce(&RequestList) -> R) -> R {
-        self.ledger.with(|ledger| look(&ledger.list))
+    /// Makes the one callback that the end of the circuit is announced with, without the transport's disconnect data.
+    pub(super) fn notify(&self, notice: Notice) {
+        let (callbacks, client) = self.connection().callbacks();
+        let none = ptr::null_mut();
+        match notice {
+            Notice::Disconnect(flags) => {
+                if let Some(disconnect) = callbacks.Disconnect {
+                    // SAFETY: The client's callback, as its table declares it; no lock is held.
+                    self.in_callback(|| unsafe {
+                        disconnect(client, self.vc(), 0, none, 0, none, flags)
+                    });
+                }
+            }
+            Notice::Error(status) => {
+                if let Some(error) = callbacks.Error {
+                    // SAFETY: As above.
+                    self.in_callback(|| unsafe { error(client, self.vc(), status) });
+                }
+            }
+        }
+    }
+
+    /// A new request for the endpoint as it is now, to be submitted. `None` once the run-down has begun.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InsufficientResources`].
+    ///
+    /// # IRQL
+    ///
+    /// `<= DISPATCH_LEVEL`
+    pub(super) fn submittable(
+        &self,
+        purpose: Purpose,
+        finish: Finish,
+    ) -> Result<Option<Handle>, Error> {
+        let target = self.target();
+        let request = Request::new(
+            self.block(),
+            purpose,
+            target.device.stack_size(),
+            Home::Pool,
+        )?;
+        if let Purpose::Waited(event) = request.purpose() {
+            // SAFETY: The request is in its place for good, and nobody else has it.
+            unsafe { event.init_manual_reset() };
+        }
+        let Some(reference) = self.reference() else {
+            return Ok(None);
+        };
+        let reference = reference.erase();
+        let parts = Parts::CompletionAndSubmitter;
+        // SAFETY: The request is new, and given up to its parts here.
+        Ok(Some(unsafe {
+            Handle::arm(request.into_raw(), reference, target, parts, finish)
+        }))
+    }
+
+    /// The circuit of a request.
+    ///
+    /// # Safety
+    ///
+    /// The request is a circuit's, and the caller has a part of it for as long as the result is used.
+    pub(super) const unsafe fn of<'a>(request: &Handle) -> &'a Self {
+        // SAFETY: Forwarded: an armed request has a reference to its circuit.
+        unsafe { request.get().owner().cast().as_ref() }
+    }
+
+    /// The circuit of a member of its address.
+    ///
+    /// # Safety
+    ///
+    /// The member is a circuit's and is linked, under the address's lock.
+    pub(super) const unsafe fn of_member<'a>(member: NonNull<Member>) -> &'a Self {
+        // SAFETY: Forwarded: the member lies inside a circuit.
+        let circuit = unsafe { member.byte_sub(offset_of!(Self, member)) };
+        // SAFETY: Forwarded: a linked circuit lives.
+        unsafe { circuit.cast().as_ref() }
+    }
+
+    /// The place in the address's lists. The pointer is good for the whole block: [`Self::of_member`] goes back.
+    pub(super) fn member(&self) -> NonNull<Member> {
+        let circuit = NonNull::from(self);
+        // SAFETY: The member lies inside the circuit.
+        unsafe { circuit.byte_add(offset_of!(Self, member)) }.cast()
+    }
+
+    /// The block as requests know it.
+    pub(super) const fn block(&self) -> NonNull<Header> {
+        NonNull::from_ref(self).cast()
     }
 
     /// Runs a client callback, which must not tear this circuit down.
@@ -601,18 +534,18 @@ impl Circuit {
     }
 
     #[cfg(debug_assertions)]
-    fn is_in_callback_here(&self) -> bool {
+    pub(super) fn is_in_callback_here(&self) -> bool {
         self.callback_thread.load(Ordering::Relaxed) == crate::nt::thread::current()
     }
 
     #[cfg(not(debug_assertions))]
-    const fn is_in_callback_here(&self) -> bool {
+    pub(super) const fn is_in_callback_here(&self) -> bool {
         false
     }
 }
 
 impl Kept {
-    fn new(circuit: NonNull<Circuit>, stack_size: i8, expedited: bool) -> Result<Self, Error> {
+    fn new(circuit: NonNull<Header>, stack_size: i8, expedited: bool) -> Result<Self, Error> {
         let disconnect = || Request::new(circuit, Purpose::Disconnect, stack_size, Home::Circuit);
         let receive = |channel| {
             Request::new(
@@ -631,110 +564,5 @@ impl Kept {
             disconnects: [Some(disconnect()?), Some(disconnect()?)],
             receives: [Some(receive(Channel::Normal)?), second],
         })
-    }
-}
-
-/// What the engine's procedures do to the kernel. Whoever runs them has a reference to the circuit.
-impl engine::Circuit for Circuit {
-    type Request = Handle;
-    type List = RequestList;
-    type Level = Pageable;
-
-    fn hold<R>(&self, decide: impl FnOnce(&mut Ledger<RequestList>) -> R) -> R {
-        self.ledger.with(|ledger| {
-            let before = ledger.life.state();
-            let result = decide(ledger);
-            let after = ledger.life.state();
-            if after != before && self.announced.load(Ordering::Relaxed) {
-                self.state().swap(after.code(), Ordering::SeqCst);
-            }
-            result
-        })
-    }
-
-    fn signal(&self) {
-        self.progress.set();
-    }
-
-    fn wait(&self, level: &Pageable, limit_100ns: Option<u64>) -> Waited {
-        match limit_100ns {
-            Some(limit) => self.progress.wait_at_most(level, limit),
-            None => {
-                self.progress.wait(level);
-                Waited::Signalled
-            }
-        }
-    }
-
-    fn now_100ns(&self) -> u64 {
-        time::now_100ns()
-    }
-
-    fn new_disconnect(&self) -> Option<Handle> {
-        Request::submittable(self, Purpose::Disconnect)
-            .ok()
-            .flatten()
-    }
-
-    fn discard(&self, request: Handle) {
-        // SAFETY: The request was never listed.
-        unsafe { request.disarm() };
-    }
-
-    fn prepared(&self, which: Prepared) -> Option<Handle> {
-        // SAFETY: The build has written it, and nobody writes it again.
-        let [first, second] = unsafe { &(*self.kept.get()).disconnects };
-        let kept = match which {
-            Prepared::First => first,
-            Prepared::Escalation => second,
-        };
-        let target = self.target();
-        let request = kept
-            .as_ref()
-            .filter(|request| request.is_idle() && request.fits(&target))?;
-        let reference = self.reference()?;
-        // SAFETY: The request is idle, and only the one tear-down or build that drains the circuit arms it.
-        Some(unsafe {
-            Handle::arm(
-                request.as_ptr(),
-                reference,
-                target,
-                Parts::CompletionAndSubmitter,
-            )
-        })
-    }
-
-    fn call_driver(&self, request: Handle, submission: Submission) {
-        let call = match submission {
-            Submission::Connect => {
-                call::connect(self.connection().information(), self.returned.get())
-            }
-            Submission::Disconnect(Mode::Release) => {
-                call::disconnect(Mode::Release, request.get().timeout())
-            }
-            Submission::Disconnect(Mode::Abort) => call::disconnect(Mode::Abort, ptr::null()),
-        };
-        // SAFETY: The request is listed and not handed over yet; its parameters are parts of request, circuit and
-        // connection, which outlive it.
-        unsafe { request.prepare(&call, ptr::null_mut()) };
-        // SAFETY: The request was prepared, and the caller has the submitter's part.
-        unsafe { request.send() };
-    }
-
-    fn drop_part(&self, request: Handle) {
-        // SAFETY: The procedures drop the submitter's part once.
-        unsafe { request.drop_part() };
-    }
-
-    fn status(&self, request: Handle) -> NTSTATUS {
-        request.get().outcome().0
-    }
-
-    fn cancel_all(&self) {
-        request::cancel_all(self);
-    }
-
-    fn close_endpoint(&self, level: &Pageable) {
-        HANDLE_THREAD.at_passive(level, || self.endpoint.close());
     }
 }

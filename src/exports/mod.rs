@@ -4,21 +4,22 @@
 //! the specification's 3.1.4: routines that neither wait nor touch handles work up to `DISPATCH_LEVEL`, all others answer
 //! `STATUS_INVALID_PARAMETER` and touch nothing.
 
-use core::{ffi::CStr, ptr::NonNull, slice};
+mod arguments;
 
-use rxce_engine::{Error, race::Choice, send::SYNCHRONOUS, transport_address};
+use core::{ffi::CStr, ptr::NonNull};
+
+use rxce_engine::{Error, race::Choice, send::SYNCHRONOUS};
 use wdk_sys::{
     BOOLEAN, NTSTATUS, PIRP, PMDL, PVOID, STATUS_CONNECTION_ABORTED,
     STATUS_CONNECTION_DISCONNECTED, STATUS_INSUFFICIENT_RESOURCES, STATUS_INVALID_PARAMETER,
     STATUS_NOT_IMPLEMENTED, STATUS_SUCCESS, UNICODE_STRING,
 };
 
+use self::arguments::{address_array, device_name, local_address, remote, table};
 use crate::{
     abi::{self, Client},
     connection::{
-        address, circuit, datagram,
-        information::Remote,
-        multiple, peer,
+        address, datagram, events, lifecycle, multiple, peer,
         query::{self, Buffer},
         send::{self, Delivery},
         transport,
@@ -87,6 +88,7 @@ pub(crate) unsafe extern "system" fn RxCeBuildAddress(
             local,
             handler,
             context,
+            &events::handlers(),
         )
     })
 }
@@ -123,7 +125,7 @@ pub(crate) unsafe extern "system" fn RxCeBuildConnection(
         // SAFETY: Forwarded.
         let handler = unsafe { table(handler) }?;
         let (connection, vc) = (Client::new(connection)?, Client::new(vc)?);
-        peer::build(
+        lifecycle::build_connection(
             at,
             Client::new(local)?,
             remote,
@@ -217,7 +219,7 @@ pub(crate) unsafe extern "system" fn RxCeBuildVC(
     connection: *mut abi::Connection,
 ) -> NTSTATUS {
     waiting(c"RxCeBuildVC", |at| {
-        circuit::build(at, Client::new(vc)?, Client::new(connection)?)
+        lifecycle::build_circuit(at, Client::new(vc)?, Client::new(connection)?)
     })
 }
 
@@ -230,7 +232,7 @@ pub(crate) unsafe extern "system" fn RxCeBuildVC(
 pub(crate) unsafe extern "system" fn RxCeInitiateVCDisconnect(vc: *mut abi::Vc) -> NTSTATUS {
     expect_system_thread(c"RxCeInitiateVCDisconnect");
     quick(c"RxCeInitiateVCDisconnect", |_| {
-        circuit::initiate_disconnect(Client::new(vc)?)
+        lifecycle::initiate_disconnect(Client::new(vc)?)
     })
 }
 
@@ -242,7 +244,7 @@ pub(crate) unsafe extern "system" fn RxCeInitiateVCDisconnect(vc: *mut abi::Vc) 
 #[unsafe(no_mangle)]
 pub(crate) unsafe extern "system" fn RxCeTearDownVC(vc: *mut abi::Vc) -> NTSTATUS {
     waiting(c"RxCeTearDownVC", |at| {
-        circuit::tear_down(at, Client::new(vc)?)
+        lifecycle::tear_down(at, Client::new(vc)?)
     })
 }
 
@@ -446,110 +448,5 @@ const fn status(result: Result<(), Error>) -> NTSTATUS {
         Err(Error::Disconnected) => STATUS_CONNECTION_DISCONNECTED,
         Err(Error::Aborted) => STATUS_CONNECTION_ABORTED,
         Err(Error::Transport(status)) => status,
-    }
-}
-
-/// A provider's name: not empty, of whole characters, inside its buffer.
-///
-/// # Safety
-///
-/// `name` is NULL or points to a string whose buffer, if any, is as long as it says.
-unsafe fn device_name<'a>(name: *const UNICODE_STRING) -> Result<&'a [u16], Error> {
-    // SAFETY: Forwarded.
-    let name = unsafe { name.as_ref() }.ok_or(Error::InvalidParameter)?;
-    let valid =
-        name.Length != 0 && name.Length.is_multiple_of(2) && name.Length <= name.MaximumLength;
-    if !valid || name.Buffer.is_null() || !name.Buffer.is_aligned() {
-        return Err(Error::InvalidParameter);
-    }
-    // SAFETY: Forwarded; the buffer is aligned.
-    Ok(unsafe { slice::from_raw_parts(name.Buffer, usize::from(name.Length / 2)) })
-}
-
-/// A local address, as long as its own members say.
-///
-/// # Safety
-///
-/// `address` is NULL or points to a `TRANSPORT_ADDRESS`.
-unsafe fn local_address<'a>(address: *const u8) -> Result<&'a [u8], Error> {
-    if address.is_null() {
-        return Err(Error::InvalidParameter);
-    }
-    // SAFETY: Forwarded; the structure is packed.
-    let count = unsafe { address.cast::<i32>().read_unaligned() };
-    let length = transport_address::length(count, |at| {
-        let member = address.wrapping_add(usize::from(at)).cast::<u16>();
-        // SAFETY: Forwarded: the structure goes on where the address before it ends.
-        unsafe { member.read_unaligned() }
-    })?;
-    // SAFETY: Forwarded.
-    Ok(unsafe { slice::from_raw_parts(address, usize::from(length)) })
-}
-
-/// The addresses of a competition.
-///
-/// # Safety
-///
-/// `addresses` is NULL or points to `count` pointers.
-unsafe fn address_array<'a>(
-    addresses: *const *mut abi::Address,
-    count: u32,
-) -> Result<&'a [*mut abi::Address], Error> {
-    if addresses.is_null() || count == 0 || count > multiple::MOST_ADDRESSES {
-        return Err(Error::InvalidParameter);
-    }
-    // SAFETY: Forwarded.
-    Ok(unsafe { slice::from_raw_parts(addresses, count as usize) })
-}
-
-/// A copy of a client's plain structure.
-///
-/// # Safety
-///
-/// `table` is NULL or points to one.
-const unsafe fn table<T>(table: *const T) -> Result<T, Error> {
-    if table.is_null() {
-        return Err(Error::InvalidParameter);
-    }
-    // SAFETY: Forwarded.
-    Ok(unsafe { table.read_unaligned() })
-}
-
-/// The pieces of a connection information; a remote address is mandatory.
-///
-/// # Safety
-///
-/// `information` is NULL or points to one whose members are valid.
-unsafe fn remote<'a>(information: *const TDI_CONNECTION_INFORMATION) -> Result<Remote<'a>, Error> {
-    // SAFETY: Forwarded.
-    let information = unsafe { table(information) }?;
-    // SAFETY: Forwarded.
-    let address = unsafe { piece(information.RemoteAddress, information.RemoteAddressLength) }?;
-    if address.is_empty() {
-        return Err(Error::InvalidParameter);
-    }
-    // SAFETY: Forwarded.
-    let user_data = unsafe { piece(information.UserData, information.UserDataLength) }?;
-    // SAFETY: Forwarded.
-    let options = unsafe { piece(information.Options, information.OptionsLength) }?;
-    Ok(Remote {
-        address,
-        user_data,
-        options,
-    })
-}
-
-/// Bytes with a signed length, at most as many as an extended attribute could carry.
-///
-/// # Safety
-///
-/// `start` is NULL or valid for `length` bytes.
-unsafe fn piece<'a>(start: PVOID, length: i32) -> Result<&'a [u8], Error> {
-    let length = u16::try_from(length).map_err(|_| Error::InvalidParameter)?;
-    match (start.is_null(), length) {
-        (_, 0) => Ok(&[]),
-        (true, _) => Err(Error::InvalidParameter),
-        // SAFETY: Forwarded.
-        (false, _) => Ok(unsafe { slice::from_raw_parts(start.cast(), usize::from(length)) }),
     }
 }

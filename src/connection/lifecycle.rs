@@ -1,0 +1,173 @@
+//! The life of a connection and its circuits as clients drive it: built, disconnected, torn down (specification 5.7, 5.10,
+//! 5.12, 5.13). The order of a circuit's steps is the engine crate's.
+
+use rxce_engine::{Error, circuit as engine};
+use wdk_sys::PVOID;
+
+use super::{
+    address,
+    circuit::{self, Circuit},
+    information::Remote,
+    layer,
+    peer::{self, Connection},
+    pins::Child,
+    registry::{Ref, pointers},
+    request::Request,
+};
+use crate::{
+    abi::{self, Client},
+    nt::{irql::Pageable, pool::PoolBox, report},
+};
+
+/// `RxCeBuildConnection`: a connection with its first circuit.
+///
+/// # Errors
+///
+/// The documented ones, and the statuses of the circuit's steps.
+pub(crate) fn build_connection(
+    at: &Pageable,
+    local: Client<abi::Address>,
+    remote: Remote<'_>,
+    handler: abi::ConnectionEventHandler,
+    context: PVOID,
+    public: Client<abi::Connection>,
+    vc: Client<abi::Vc>,
+) -> Result<(), Error> {
+    if layer::overlap(public, vc) {
+        return Err(Error::InvalidParameter);
+    }
+    layer::require_free(public)?;
+    layer::require_free(vc)?;
+    let local = address::find(local)?;
+    if !local.transport().has_connections() {
+        return Err(Error::InvalidParameter);
+    }
+    local.pin(Child::Connection)?;
+    let block = Connection::new(public, local.as_ptr(), remote, handler, context);
+    let connection = match layer::reserve(public, block) {
+        Ok(connection) => connection,
+        Err(error) => {
+            local.unpin(Child::Connection);
+            if error == Error::InsufficientResources {
+                layer::clear_unbuilt(vc)?;
+            }
+            return Err(error);
+        }
+    };
+    // Neither structure is written to before both are reserved.
+    let built = reserve_on(&connection, vc).and_then(|circuit| {
+        connection.publish();
+        connect(at, circuit)
+    });
+    match built {
+        Ok(()) => {
+            pointers::set_usable(&connection);
+            Ok(())
+        }
+        Err(error) => {
+            if error != Error::InvalidParameter {
+                // SAFETY: The structure is reserved by this build.
+                unsafe { public.clear() };
+            }
+            layer::dismantle(at, connection);
+            Err(error)
+        }
+    }
+}
+
+/// `RxCeBuildVC`.
+///
+/// # Errors
+///
+/// The documented ones, and the statuses of open, associate and connect.
+pub(crate) fn build_circuit(
+    at: &Pageable,
+    public: Client<abi::Vc>,
+    connection: Client<abi::Connection>,
+) -> Result<(), Error> {
+    layer::require_free(public)?;
+    let connection = peer::find(connection)?;
+    connect(at, reserve_on(&connection, public)?)
+}
+
+/// A circuit that is reserved and not connected, with its connect request.
+struct Reserved {
+    circuit: Ref<Circuit>,
+    connect: PoolBox<Request>,
+}
+
+/// Allocates a circuit, counts it in at its parents, and reserves the client's structure. Nothing is written to it unless
+/// memory is short: then it is zeroed.
+///
+/// # Errors
+///
+/// [`Error::InvalidParameter`], [`Error::InsufficientResources`].
+fn reserve_on(connection: &Ref<Connection>, public: Client<abi::Vc>) -> Result<Reserved, Error> {
+    layer::require_free(public)?;
+    connection.pin()?;
+    let reserved = match Circuit::new(public, connection, None) {
+        Ok((block, connect)) => {
+            layer::reserve(public, Ok(block)).map(|circuit| Reserved { circuit, connect })
+        }
+        Err(error) => layer::reserve::<Circuit>(public, Err(error)).and(Err(error)),
+    };
+    reserved.inspect_err(|_| connection.unpin())
+}
+
+/// Opens, associates and connects a reserved circuit. The connection's count keeps it, and the caller's reference outlives
+/// the last touch of it.
+///
+/// # Errors
+///
+/// The statuses of the steps.
+fn connect(at: &Pageable, reserved: Reserved) -> Result<(), Error> {
+    let Reserved { circuit, connect } = reserved;
+    let built = Circuit::open(&circuit, at, connect).and_then(|connect| {
+        circuit.publish(&circuit);
+        engine::connect(&*circuit, at, connect)
+    });
+    match built {
+        Ok(owed) => {
+            if let Some(notice) = owed {
+                circuit.notify(notice);
+            }
+            Ok(())
+        }
+        Err(error) => {
+            layer::dismantle(at, circuit);
+            Err(error)
+        }
+    }
+}
+
+/// `RxCeInitiateVCDisconnect`.
+///
+/// # Errors
+///
+/// The documented ones.
+///
+/// # IRQL
+///
+/// `<= DISPATCH_LEVEL`
+pub(crate) fn initiate_disconnect(public: Client<abi::Vc>) -> Result<(), Error> {
+    engine::initiate_disconnect(&*circuit::find(public)?)
+}
+
+/// `RxCeTearDownVC`.
+///
+/// # Errors
+///
+/// [`Error::InvalidParameter`] with nothing changed, or the status of the last disconnect; the circuit is gone then.
+pub(crate) fn tear_down(at: &Pageable, public: Client<abi::Vc>) -> Result<(), Error> {
+    let circuit = circuit::find(public)?;
+    if circuit.is_in_callback_here() {
+        report::misuse(
+            c"RxCeTearDownVC",
+            c"called from a callback of the same circuit",
+        );
+        return Err(Error::InvalidParameter);
+    }
+    let result = engine::tear_down(&*circuit, at, || circuit.wait_for_clean_up(at))?;
+    layer::dismantle(at, circuit);
+    result
+}
