@@ -7,15 +7,14 @@ use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
-    process::ExitCode,
 };
 
 use anyhow::{Context, Result, bail};
 
 use crate::{
     drivers::{self, Architecture, PACKAGES, PRODUCT, Profile},
-    test::Tally,
-    wdk_crates, workspace,
+    tally::Tally,
+    workspace,
 };
 
 mod checks;
@@ -41,14 +40,6 @@ struct Built {
     path: PathBuf,
     profile: Profile,
     expectation: Expectation,
-}
-
-/// `cargo xtask check-image`.
-pub(crate) fn run() -> Result<ExitCode> {
-    let mut tally = Tally::default();
-    check_all(&mut tally)?;
-    wdk_crates::check_all(&mut tally)?;
-    Ok(tally.conclude())
 }
 
 /// Checks every image that is built. Images of one kind that are not there are a failure, not a gap.

@@ -12,6 +12,7 @@ mod demo;
 mod drivers;
 mod image;
 mod setup;
+mod tally;
 mod test;
 mod toolchain;
 mod wdk_crates;
@@ -43,7 +44,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().errand {
         Errand::Setup => setup::run().map(|()| ExitCode::SUCCESS),
         Errand::Build(selection) => drivers::run(&selection).map(|()| ExitCode::SUCCESS),
-        Errand::CheckImage => image::run(),
+        Errand::CheckImage => check_images(),
         Errand::Demo(options) => demo::run(&options).map(|()| ExitCode::SUCCESS),
         Errand::Test => test::run(),
     };
@@ -57,4 +58,12 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// `cargo xtask check-image`.
+fn check_images() -> anyhow::Result<ExitCode> {
+    let mut tally = tally::Tally::default();
+    image::check_all(&mut tally)?;
+    wdk_crates::check_all(&mut tally)?;
+    Ok(tally.conclude())
 }

@@ -15,7 +15,7 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 use crate::{
     drivers::{self, Architecture, PRODUCT, Profile},
     image,
-    test::Tally,
+    tally::Tally,
     workspace,
 };
 
