@@ -19,13 +19,19 @@ enum Event {
     Disconnected(u32),
     AddressError(i32),
     BeginConnect,
-    EndBuild { connected: bool },
+    EndBuild {
+        connected: bool,
+    },
     TearDown,
     FirstDisconnect,
     Escalate,
+    /// Of several connects for one structure, this one has won.
+    Announce,
+    TakeOwed,
+    GiveUp,
 }
 
-const EVENTS: [Event; 13] = [
+const EVENTS: [Event; 16] = [
     Event::Initiate,
     Event::Disconnected(0),
     Event::Disconnected(1),
@@ -39,6 +45,9 @@ const EVENTS: [Event; 13] = [
     Event::TearDown,
     Event::FirstDisconnect,
     Event::Escalate,
+    Event::Announce,
+    Event::TakeOwed,
+    Event::GiveUp,
 ];
 
 /// What an event leads to.
@@ -50,12 +59,16 @@ enum Effect {
     Built(Built),
     Claimed(Result<(), Error>),
     Sent(Option<Mode>),
+    Done,
 }
 
 /// Flags and state by the names of the tables, and what the client and the wire have seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Model {
     orderly: bool,
+    /// One of several attempts of 5.8, and not the winner yet.
+    competing: bool,
+    competed: bool,
     state: i32,
     building: bool,
     local_disc_submitted: bool,
@@ -77,9 +90,11 @@ const DISCONNECTED: i32 = 0xDD;
 const TEARDOWN: i32 = 0xBB;
 
 impl Model {
-    const fn new(closing: Closing) -> Self {
+    const fn new(closing: Closing, competing: bool) -> Self {
         Self {
             orderly: matches!(closing, Closing::Orderly),
+            competing,
+            competed: competing,
             state: ACTIVE,
             building: true,
             local_disc_submitted: false,
@@ -101,15 +116,23 @@ impl Model {
     const fn allows(&self, event: Event) -> bool {
         match event {
             Event::BeginConnect => self.building && !self.connect_begun,
-            Event::EndBuild { .. } => self.building && self.connect_begun && self.state != TEARDOWN,
+            Event::EndBuild { .. } => {
+                !self.competed && self.building && self.connect_begun && self.state != TEARDOWN
+            }
             // Claimed by a tear-down; a build that unwinds sends no first disconnect.
             Event::FirstDisconnect => {
                 self.state == TEARDOWN && !self.building && !self.first_decided
             }
-            Event::Escalate => self.state == TEARDOWN && (self.building || self.first_decided),
-            Event::Initiate | Event::Disconnected(_) | Event::AddressError(_) | Event::TearDown => {
-                true
+            Event::Escalate => {
+                !self.competing && self.state == TEARDOWN && (self.building || self.first_decided)
             }
+            Event::Announce => self.competing && self.connect_begun && self.state != TEARDOWN,
+            // A circuit that is being torn down owes nothing any more (5.8, step 8).
+            Event::TakeOwed => self.competed && !self.competing && self.state != TEARDOWN,
+            Event::GiveUp => self.competing,
+            // The client's structure names the circuit once it is announced.
+            Event::Initiate => !self.competing,
+            Event::Disconnected(_) | Event::AddressError(_) | Event::TearDown => true,
         }
     }
 
@@ -160,6 +183,14 @@ impl Model {
         Effect::Notice(Some(notice))
     }
 
+    /// The notice that is owed, which is made once.
+    fn pay(&mut self) -> Option<Notice> {
+        let disconnect = self.disconnect_owed.take().map(Notice::Disconnect);
+        let owed = disconnect.or(self.error_owed.take().map(Notice::Error));
+        self.notices += u8::from(owed.is_some());
+        owed
+    }
+
     fn step(&mut self, event: Event) -> Effect {
         match event {
             Event::Initiate => {
@@ -199,10 +230,17 @@ impl Model {
                     return Effect::Built(Built::Unwind);
                 }
                 self.building = false;
-                let disconnect = self.disconnect_owed.take().map(Notice::Disconnect);
-                let owed = disconnect.or(self.error_owed.take().map(Notice::Error));
-                self.notices += u8::from(owed.is_some());
-                Effect::Built(Built::Alive(owed))
+                Effect::Built(Built::Alive(self.pay()))
+            }
+            Event::Announce => {
+                self.competing = false;
+                self.building = false;
+                Effect::Done
+            }
+            Event::TakeOwed => Effect::Notice(self.pay()),
+            Event::GiveUp => {
+                self.state = TEARDOWN;
+                Effect::Done
             }
             Event::TearDown => {
                 let claimed = match self.state {
@@ -254,6 +292,15 @@ fn decide(life: &mut Life, event: Event) -> Effect {
         Event::TearDown => Effect::Claimed(life.begin_tear_down()),
         Event::FirstDisconnect => Effect::Sent(life.tear_down_disconnect()),
         Event::Escalate => Effect::Sent(life.escalate().then_some(Mode::Abort)),
+        Event::Announce => {
+            life.announce();
+            Effect::Done
+        }
+        Event::TakeOwed => Effect::Notice(life.take_owed()),
+        Event::GiveUp => {
+            life.give_up();
+            Effect::Done
+        }
     }
 }
 
@@ -263,6 +310,15 @@ const fn rank(state: i32) -> u8 {
         DISCONNECTED => 1,
         _ => 2,
     }
+}
+
+fn start(closing: Closing, competing: bool) -> (Life, Model) {
+    let life = if competing {
+        Life::competing(closing)
+    } else {
+        Life::new(closing)
+    };
+    (life, Model::new(closing, competing))
 }
 
 /// Takes one event in both, and compares all that can be seen.
@@ -278,6 +334,7 @@ fn advance(life: &mut Life, model: &mut Model, event: Event) {
         life.local_disconnect_submitted(),
         model.local_disc_submitted
     );
+    assert_eq!(life.is_announced(), !model.competing);
     assert_eq!(life.abort_submitted(), model.abort_submitted);
     assert_eq!(life.remote_disconnect_seen(), model.remote_disc_seen);
     assert_eq!(life.local_disconnect(), model.initiate());
@@ -295,14 +352,17 @@ fn advance(life: &mut Life, model: &mut Model, event: Event) {
     assert!(model.aborts <= 1, "two ABORTs");
     assert!(model.notices <= 1, "the client is told twice");
     assert!(model.orderly || model.releases == 0);
+    let told = model.notices > 0 || model.releases > 0 || model.aborts > 0;
+    assert!(!(model.competing && told), "a competitor is heard of");
 }
 
 #[test]
 fn every_reachable_state_agrees_with_the_tables() {
     let mut seen = HashSet::new();
     let mut open: Vec<_> = [Closing::Orderly, Closing::AbortOnly]
-        .map(|closing| (Life::new(closing), Model::new(closing)))
-        .to_vec();
+        .into_iter()
+        .flat_map(|closing| [start(closing, false), start(closing, true)])
+        .collect();
     while let Some((life, model)) = open.pop() {
         // Two lives that the model cannot tell apart must be the same to the code as well.
         if !seen.insert((format!("{life:?}"), model)) {
@@ -319,6 +379,10 @@ fn every_reachable_state_agrees_with_the_tables() {
         .iter()
         .filter(|model| model.releases == 1 && model.aborts == 1 && model.notices == 1);
     assert!(full.count() > 0, "a release, an abort and a notice");
+    let mut winners = models
+        .iter()
+        .filter(|model| model.competed && !model.competing);
+    assert!(winners.any(|model| model.notices == 1), "a winner is told");
     for state in [ACTIVE, DISCONNECTED, TEARDOWN] {
         assert!(models.iter().any(|model| model.state == state));
     }
@@ -344,12 +408,14 @@ proptest! {
     #[test]
     fn long_lives_agree_with_the_tables(
         orderly in any::<bool>(),
+        competing in any::<bool>(),
         built in any::<bool>(),
         events in events(),
     ) {
         let closing = if orderly { Closing::Orderly } else { Closing::AbortOnly };
-        let (mut life, mut model) = (Life::new(closing), Model::new(closing));
-        let build = [Event::BeginConnect, Event::EndBuild { connected: true }];
+        let (mut life, mut model) = start(closing, competing);
+        let end = if competing { Event::Announce } else { Event::EndBuild { connected: true } };
+        let build = [Event::BeginConnect, end];
         for event in build.into_iter().filter(|_| built).chain(events) {
             if model.allows(event) {
                 advance(&mut life, &mut model, event);

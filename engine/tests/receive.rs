@@ -20,6 +20,10 @@ enum Event {
     /// Nothing will be fetched.
     Abandon,
     TearDown,
+    /// The client learns of the circuit, which has won against others.
+    Announce,
+    /// What was refused before that is fetched.
+    CatchUp,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +51,8 @@ fn event() -> impl Strategy<Value = (Channel, Event)> {
         2 => Just(Event::Finish(Room::None)),
         1 => Just(Event::Abandon),
         1 => Just(Event::TearDown),
+        4 => Just(Event::Announce),
+        4 => Just(Event::CatchUp),
     ];
     (channel, event)
 }
@@ -55,13 +61,19 @@ struct World {
     life: Life,
     streams: Streams,
     alive: bool,
+    announced: bool,
     models: [Model; 2],
 }
 
 impl World {
-    fn new() -> Self {
-        let mut life = Life::new(Closing::Orderly);
-        assert_eq!(life.end_build(true), Built::Alive(None));
+    fn new(competing: bool) -> Self {
+        let life = if competing {
+            Life::competing(Closing::Orderly)
+        } else {
+            let mut life = Life::new(Closing::Orderly);
+            assert_eq!(life.end_build(true), Built::Alive(None));
+            life
+        };
         let free = Model {
             holder: Holder::Nobody,
             stuck: false,
@@ -70,6 +82,7 @@ impl World {
             life,
             streams: Streams::default(),
             alive: true,
+            announced: !competing,
             models: [free; 2],
         }
     }
@@ -81,6 +94,24 @@ impl World {
             Channel::Expedited => &mut self.models[1],
         };
         match (event, model.holder) {
+            (Event::Indicate, _) if self.alive && !self.announced => {
+                assert_eq!(stream.indicate(&self.life), Indication::Refuse);
+                model.stuck = true;
+            }
+            (Event::Announce, _) if self.alive && !self.announced => {
+                self.life.announce();
+                self.announced = true;
+            }
+            (Event::CatchUp, _) if self.alive && self.announced => {
+                let fetch = model.stuck && model.holder == Holder::Nobody;
+                assert_eq!(stream.claim_held(), fetch);
+                if fetch {
+                    *model = Model {
+                        holder: Holder::Receive,
+                        stuck: false,
+                    };
+                }
+            }
             (Event::Indicate, Holder::Nobody) => {
                 let expected = if self.alive {
                     model.holder = Holder::Client;
@@ -123,6 +154,10 @@ impl World {
                 stream.abandon();
                 model.holder = Holder::Nobody;
             }
+            (Event::TearDown, _) if !self.announced => {
+                self.life.give_up();
+                self.alive = false;
+            }
             (Event::TearDown, _) => {
                 assert_eq!(self.life.begin_tear_down().is_ok(), self.alive);
                 self.alive = false;
@@ -141,8 +176,11 @@ proptest! {
     })]
 
     #[test]
-    fn one_holder_and_nothing_left_behind(events in prop::collection::vec(event(), 0..60)) {
-        let mut world = World::new();
+    fn one_holder_and_nothing_left_behind(
+        competing in any::<bool>(),
+        events in prop::collection::vec(event(), 0..60),
+    ) {
+        let mut world = World::new(competing);
         for (channel, event) in events {
             world.step(channel, event);
         }

@@ -95,6 +95,11 @@ pub(crate) fn build(
     quality_of_service: u32,
 ) -> Result<(), Error> {
     layer::require_free(public)?;
+    // A stopped service has no thread that could do handle work for this caller.
+    device::require_running().or_else(|error| {
+        layer::clear_unbuilt(public)?;
+        Err(error)
+    })?;
     let transport = layer::reserve(public, Transport::new(public, name, quality_of_service))?;
     match transport.bind(at) {
         Ok(()) => {

@@ -105,6 +105,24 @@ pub(crate) fn leave_library() {
     LIBRARY.store(false, Ordering::Release);
 }
 
+/// Whether the image was loaded for its exports.
+pub(crate) fn is_library() -> bool {
+    LIBRARY.load(Ordering::Acquire)
+}
+
+/// Refuses work for a service that has been stopped.
+///
+/// # Errors
+///
+/// `STATUS_DEVICE_NOT_READY`.
+pub(crate) fn require_running() -> Result<(), Error> {
+    if is_library() || !DEVICE.load(Ordering::Acquire).is_null() {
+        Ok(())
+    } else {
+        Err(Error::Transport(STATUS_DEVICE_NOT_READY))
+    }
+}
+
 /// Opens the device, so that the driver is not unloaded while `file` is open. Nothing is opened where the image was loaded
 /// for its exports.
 ///
@@ -116,11 +134,9 @@ pub(crate) fn leave_library() {
 ///
 /// `PASSIVE_LEVEL`, special kernel APCs enabled
 pub(crate) fn keep_loaded(file: &File) -> Result<(), Error> {
-    if LIBRARY.load(Ordering::Acquire) {
+    require_running()?;
+    if is_library() {
         return Ok(());
-    }
-    if DEVICE.load(Ordering::Acquire).is_null() {
-        return Err(Error::Transport(STATUS_DEVICE_NOT_READY));
     }
     file.open(&name(), &mut [])
 }

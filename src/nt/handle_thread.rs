@@ -6,7 +6,7 @@
 //! resident, so the hop needs no memory and cannot fail. Nothing on this thread ever waits for the network.
 
 use core::{
-    cell::UnsafeCell,
+    cell::{Cell, UnsafeCell},
     mem::MaybeUninit,
     ptr::{self, NonNull},
     sync::atomic::{AtomicUsize, Ordering},
@@ -24,7 +24,7 @@ use super::{
 
 /// Work that waits for the thread, as the first member of what it works on.
 pub(crate) struct Job {
-    next: *mut Job,
+    next: Cell<*mut Job>,
     /// Gets the job, and may free it.
     run: unsafe fn(NonNull<Job>),
 }
@@ -33,7 +33,7 @@ impl Job {
     /// A job that runs `run` with its own address.
     pub(crate) const fn new(run: unsafe fn(NonNull<Self>)) -> Self {
         Self {
-            next: ptr::null_mut(),
+            next: Cell::new(ptr::null_mut()),
             run,
         }
     }
@@ -161,7 +161,7 @@ impl HandleThread {
     pub(crate) unsafe fn queue(&self, job: NonNull<Job>) {
         let job = job.as_ptr();
         // SAFETY: Forwarded: the job is ours.
-        unsafe { (*job).next = ptr::null_mut() };
+        unsafe { (*job).next.set(ptr::null_mut()) };
         self.queue.with(|queue| {
             if queue.first.is_null() {
                 queue.first = job;
@@ -170,7 +170,7 @@ impl HandleThread {
                 unsafe { *queue.last = job };
             }
             // SAFETY: The job lives until it runs, and is unlinked before.
-            queue.last = unsafe { &raw mut (*job).next };
+            queue.last = unsafe { (*job).next.as_ptr() };
         });
         self.arrived.set();
     }
@@ -181,7 +181,7 @@ impl HandleThread {
                 return if queue.stop { Next::Stop } else { Next::Idle };
             };
             // SAFETY: A queued job lives until it was served.
-            queue.first = unsafe { first.as_ref() }.next;
+            queue.first = unsafe { first.as_ref() }.next.get();
             Next::Job(first)
         })
     }

@@ -44,11 +44,14 @@ impl Pending {
 impl Drop for Pending {
     fn drop(&mut self) {
         let Some(count) = self.count() else { return };
-        // The event is read before the count goes: the device may go right after.
+        if count.fetch_sub(1, Ordering::AcqRel) != 1 {
+            return;
+        }
+        // Read after the count went: a redirector that stores its event and still sees a request waits for it.
         let slot = self.0.wrapping_byte_add(EVENT).cast::<*mut KEVENT>();
         // SAFETY: As for the count.
         let event = unsafe { slot.read_volatile() };
-        if count.fetch_sub(1, Ordering::AcqRel) == 1 && !event.is_null() {
+        if !event.is_null() {
             // SAFETY: The member is NULL or an event that the redirector waits for.
             unsafe { ntddk::KeSetEvent(event, 0, 0) };
         }

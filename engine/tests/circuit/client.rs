@@ -82,6 +82,51 @@ impl Vc {
         self.record(|record| record.build = Some(result.map(|_| ())));
     }
 
+    /// The connect of a competitor, which nobody waits for.
+    pub(crate) fn connect_in_background(&self, connect: Handle) {
+        let sent = circuit::connect_in_background(self, connect);
+        let connects = self.transport().wire().connects;
+        assert_eq!(connects, usize::from(sent), "what is told is what was sent");
+    }
+
+    /// The competitor has won: the client learns of it, and then of what it missed.
+    pub(crate) fn announce(&self, own: Ref) {
+        own.hold(|ledger| ledger.life.announce());
+        self.register();
+        drop(own);
+        let Some(circuit) = self.find_by_id() else {
+            return;
+        };
+        let debt = change(&**circuit, |ledger| {
+            if ledger.life.state() == State::TearDown {
+                return None;
+            }
+            let held = ledger.streams.of(Channel::Normal).claim_held();
+            Some((ledger.life.take_owed(), held))
+        });
+        let Some((owed, held)) = debt else {
+            return;
+        };
+        if let Some(notice) = owed {
+            self.notify(notice);
+        }
+        self.record(|record| {
+            record.caught_up += usize::from(held);
+            record.debt_is_settled = true;
+        });
+        if held {
+            change(&**circuit, |ledger| {
+                ledger.streams.of(Channel::Normal).abandon();
+            });
+        }
+    }
+
+    /// The competitor has lost: the close ends whatever is left.
+    pub(crate) fn give_up(&self, own: Ref) {
+        change(&**own, |ledger| ledger.life.give_up());
+        self.dismantle(own);
+    }
+
     fn assert_drained(&self) {
         self.hold(|ledger| {
             assert!(

@@ -4,6 +4,7 @@
 mod building;
 mod chance;
 mod client;
+mod competing;
 mod disconnect;
 mod explore;
 mod record;

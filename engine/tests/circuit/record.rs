@@ -58,6 +58,12 @@ pub(crate) struct Record {
     /// For each accepted receive, how often the client was told.
     pub(crate) receives: Vec<usize>,
     pub(crate) refused_indications: usize,
+    /// It competes with others, or did.
+    pub(crate) competes: bool,
+    /// Fetches of what was refused before the client knew of the circuit.
+    pub(crate) caught_up: usize,
+    /// The client heard of what had happened before, and no tear-down came between.
+    pub(crate) debt_is_settled: bool,
     pub(crate) disconnect_allocations: usize,
     pub(crate) cancellations: usize,
     /// Disconnects of `RxCeInitiateVCDisconnect`.

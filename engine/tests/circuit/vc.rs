@@ -88,6 +88,22 @@ impl Drop for Ref {
 impl Vc {
     /// A circuit that was just published by its build, which has a reference, and its armed connect request.
     pub(crate) fn published(plan: Plan) -> (Arc<Self>, Ref, Handle) {
+        Self::with_life(plan, Life::new(plan.closing))
+    }
+
+    /// One of several circuits that compete for a structure of the client's, which does not name it yet.
+    pub(crate) fn competing(plan: Plan) -> (Arc<Self>, Ref, Handle) {
+        let (vc, build, connect) = Self::with_life(plan, Life::competing(plan.closing));
+        vc.registered.store(false, Ordering::Relaxed);
+        (vc, build, connect)
+    }
+
+    /// The client's structure names the circuit from now on.
+    pub(crate) fn register(&self) {
+        self.registered.store(true, Ordering::Relaxed);
+    }
+
+    fn with_life(plan: Plan, life: Life) -> (Arc<Self>, Ref, Handle) {
         let requests = [
             (Purpose::Disconnect, Home::Circuit),
             (Purpose::Disconnect, Home::Circuit),
@@ -99,7 +115,7 @@ impl Vc {
             sim: Sim::new(plan.clock),
             transport: Transport::new(plan.closing, plan.temper),
             memory: Bookkeeping::new(plan.memory),
-            ledger: Mutex::new(Ledger::new(Life::new(plan.closing), List::default())),
+            ledger: Mutex::new(Ledger::new(life, List::default())),
             holder: Bookkeeping::default(),
             requests: Bookkeeping::new(requests.to_vec()),
             prepared: [Handle(0), Handle(1)],

@@ -290,16 +290,19 @@ impl Circuit {
         self.announced.store(true, Ordering::Release);
     }
 
-    /// Shows the winner of a competition to the client; `rivals` says whether others still have to be closed.
-    pub(super) fn announce(&self, rivals: Rivals) {
+    /// Shows the winner of a competition in the client's structure; `rivals` says whether others still have to be closed.
+    pub(super) fn show_winner(&self, rivals: Rivals) {
         let clean_up = match rivals {
             Rivals::Gone => ptr::null_mut(),
             Rivals::Closing => self.clean_up.as_ptr(),
         };
-        self.ledger.with(|ledger| {
-            ledger.life.announce();
-            self.show(ledger.life.state(), clean_up);
-        });
+        self.ledger
+            .with(|ledger| self.show(ledger.life.state(), clean_up));
+    }
+
+    /// Lets the client hear of the winner from now on.
+    pub(super) fn announce(&self) {
+        engine::change(self, |ledger| ledger.life.announce());
     }
 
     /// Gives up a circuit that lost, and closes its endpoint: that ends its connect.
@@ -318,9 +321,9 @@ impl Circuit {
         self.clean_up.set();
     }
 
-    /// Whether the client knows of the circuit.
+    /// Whether the client may hear of the circuit.
     pub(super) fn is_announced(&self) -> bool {
-        self.announced.load(Ordering::Acquire)
+        self.ledger.with(|ledger| ledger.life.is_announced())
     }
 
     /// What the transport calls the circuit.

@@ -13,7 +13,8 @@ mod slot;
 
 use rxce_engine::{Error, circuit as engine, life::State, race::Verdict, receive::Channel};
 use wdk_sys::{
-    NTSTATUS, PVOID, STATUS_INVALID_HANDLE, STATUS_PENDING, STATUS_SUCCESS, STATUS_UNSUCCESSFUL,
+    NTSTATUS, PVOID, STATUS_INSUFFICIENT_RESOURCES, STATUS_PENDING, STATUS_SUCCESS,
+    STATUS_UNSUCCESSFUL,
 };
 
 pub(crate) use self::request::{MOST_ADDRESSES, Request};
@@ -24,10 +25,7 @@ use super::{
     layer, receive,
     registry::ids,
 };
-use crate::{
-    nt::{irql::Pageable, work_item},
-    tdi::Keeper,
-};
+use crate::nt::{irql::Pageable, work_item};
 
 /// The routine. `Ok` is a success or `STATUS_PENDING`.
 ///
@@ -38,11 +36,16 @@ pub(crate) fn build(at: &Pageable, request: &Request<'_>) -> Result<NTSTATUS, Er
     if layer::overlap(request.connection, request.vc) {
         return Err(Error::InvalidParameter);
     }
-    let race = Race::new(at, request, connected)?;
-    if !race.open(at) {
-        race.clear_structures();
-        return Err(Error::Transport(STATUS_INVALID_HANDLE));
-    }
+    let race = Race::new(at, request, connected)
+        .and_then(|race| {
+            race.open(at)?;
+            Ok(race)
+        })
+        .inspect_err(|error| {
+            if *error != Error::InvalidParameter {
+                race::report(request.completion, status_of(*error), None);
+            }
+        })?;
     race.start();
     match race.leave() {
         Followed::Later => {
@@ -63,6 +66,14 @@ pub(crate) fn build(at: &Pageable, request: &Request<'_>) -> Result<NTSTATUS, Er
                 Err(Error::Transport(status))
             }
         }
+    }
+}
+
+/// The status of a failure before the race.
+const fn status_of(error: Error) -> NTSTATUS {
+    match error {
+        Error::Transport(status) => status,
+        _ => STATUS_INSUFFICIENT_RESOURCES,
     }
 }
 
@@ -96,14 +107,13 @@ unsafe extern "C" fn finish(context: PVOID) {
     let verdict = race.verdict();
     let token = conclude(&at, &race, verdict);
     let (routine, completion) = race.completion();
-    let keeper = Keeper::new();
-    drop(race);
-    // SAFETY: The client's routine with its context, in a system worker; no lock and no reference is held.
+    // SAFETY: The client's routine with its context, in a system worker; no lock and no circuit is held.
     let _ = unsafe { routine(completion.as_ptr()) };
     if let Some(token) = token {
         catch_up(token);
     }
-    drop(keeper);
+    // Only now may the redirector be told that nothing of it is in use any more.
+    drop(race);
 }
 
 /// Shows the winner to the client, or nothing; tells the transport's name for the winner.

@@ -128,7 +128,7 @@ impl Places {
     }
 
     /// Puts the winner into both places.
-    pub(super) fn give(&self, connection: PoolBox<Connection>, circuit: Ref<Circuit>) {
+    pub(super) fn give(&self, connection: PoolBox<Connection>, circuit: &Ref<Circuit>) {
         if !self.reserved.replace(false) {
             return;
         }

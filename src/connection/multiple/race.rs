@@ -58,8 +58,9 @@ pub(super) struct Tracking {
     status: Cell<NTSTATUS>,
     /// The winner while rivals have to end: written before the first of them is closed, taken after the last.
     winner: UnsafeCell<Option<Ref<Circuit>>>,
-    _pending: Pending,
     _keeper: Keeper,
+    /// Goes last: the redirector may be unloaded right after.
+    _pending: Pending,
 }
 
 /// Under the race's lock.
@@ -193,8 +194,8 @@ impl Race {
             ended: Event::uninit(),
             status: Cell::new(STATUS_PENDING),
             winner: UnsafeCell::new(None),
+            _keeper: Keeper::of_library(),
             _pending: Pending::new(request.device),
-            _keeper: Keeper::new(),
         })?;
         // SAFETY: The block is in its place for good, and nobody else has it.
         unsafe { tracking.ended.init_manual_reset() };
@@ -231,21 +232,35 @@ impl Race {
         self.places.clear();
     }
 
-    /// Opens each endpoint; `false` if none could be opened.
-    pub(super) fn open(&self, at: &Pageable) -> bool {
-        let mut open = 0_usize;
+    /// Opens each endpoint.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InsufficientResources`], or `STATUS_INVALID_HANDLE` if none could be opened; everything is undone then.
+    pub(super) fn open(&self, at: &Pageable) -> Result<(), Error> {
         for slot in self.slots.iter().filter(|slot| slot.is_filled()) {
-            if slot.open(at) {
-                open = open.saturating_add(1);
-                // One part for the connect, one for the end of the slot.
-                self.parts.fetch_add(2, Ordering::Relaxed);
-                self.state.with(|_| slot.set(Attempt::Connecting));
-            } else {
-                slot.dismantle(at);
+            match slot.open(at) {
+                Ok(()) => {}
+                Err(Error::InsufficientResources) => {
+                    self.abandon(at);
+                    return Err(Error::InsufficientResources);
+                }
+                Err(_) => slot.dismantle(at),
             }
         }
+        let mut open = 0_usize;
+        for slot in self.slots.iter().filter(|slot| slot.is_filled()) {
+            open = open.saturating_add(1);
+            // One part for the connect, one for the end of the slot.
+            self.parts.fetch_add(2, Ordering::Relaxed);
+            self.state.with(|_| slot.set(Attempt::Connecting));
+        }
         self.state.with(|state| state.to_end = open);
-        open != 0
+        if open != 0 {
+            return Ok(());
+        }
+        self.abandon(at);
+        Err(Error::Transport(STATUS_INVALID_HANDLE))
     }
 
     /// Sends the connects, until the race is decided.
@@ -293,9 +308,39 @@ impl Race {
     ///
     /// # Safety
     ///
-    /// `context` is what [`Tracking::context`] said, and the routine has left its part.
+    /// `context` is what [`Self::context`] said, and the routine has left its part.
     pub(super) unsafe fn from_context(context: PVOID) -> Option<Self> {
         NonNull::new(context.cast()).map(Self)
+    }
+
+    /// Shows the winner to the client and closes its rivals; tells the transport's name for it.
+    pub(super) fn announce(&self, index: usize) -> Option<usize> {
+        let slot = self.slots.get(index)?;
+        let (circuit, connection) = slot.take()?.into_winner();
+        let rivals = if self.state.with(|state| state.to_end) == 0 {
+            Rivals::Gone
+        } else {
+            Rivals::Closing
+        };
+        if rivals == Rivals::Closing {
+            // SAFETY: No rival is being closed yet.
+            unsafe { *self.winner.get() = circuit.again() };
+        }
+        self.close_rivals();
+        connection.publish();
+        circuit.show_winner(rivals);
+        self.places.give(connection, &circuit);
+        // Callbacks begin when the client's pointers are good for calls.
+        circuit.announce();
+        let token = circuit.token();
+        // The part of the winner's slot, which has ended.
+        drop(Self(self.0));
+        Some(token)
+    }
+
+    /// What the job is given.
+    pub(super) fn context(&self) -> PVOID {
+        self.0.as_ptr().cast()
     }
 
     /// Gives up the part of a slot's connect that has ended, or of a slot that was closed. Whoever comes last takes the
@@ -363,11 +408,6 @@ impl Tracking {
         unsafe { (&raw mut (*completion).WorkQueueItem).cast() }
     }
 
-    /// What the job is given.
-    pub(super) fn context(&self) -> PVOID {
-        ptr::from_ref(self).cast_mut().cast()
-    }
-
     /// The client's routine and its context.
     pub(super) const fn completion(
         &self,
@@ -378,29 +418,6 @@ impl Tracking {
     /// The reported status.
     pub(super) const fn status(&self) -> NTSTATUS {
         self.status.get()
-    }
-
-    /// Shows the winner to the client and closes its rivals; tells the transport's name for it.
-    pub(super) fn announce(&self, index: usize) -> Option<usize> {
-        let slot = self.slots.get(index)?;
-        let (circuit, connection) = slot.take()?.into_winner();
-        let rivals = if self.state.with(|state| state.to_end) == 0 {
-            Rivals::Gone
-        } else {
-            Rivals::Closing
-        };
-        if rivals == Rivals::Closing {
-            // SAFETY: No rival is being closed yet.
-            unsafe { *self.winner.get() = circuit.again() };
-        }
-        self.close_rivals();
-        connection.publish();
-        circuit.announce(rivals);
-        let token = circuit.token();
-        self.places.give(connection, circuit);
-        // SAFETY: This is the part of the winner's slot, which has ended.
-        drop(unsafe { Race::from_context(self.context()) });
-        Some(token)
     }
 
     /// Closes every attempt that is left, each on the handle thread: the close ends its connect.
@@ -442,12 +459,21 @@ impl Tracking {
     /// Reports the result to the client's context.
     pub(super) fn report(&self, status: NTSTATUS, winner: Option<usize>) {
         self.status.set(status);
-        let completion = self.completion.as_ptr();
-        // SAFETY: The client keeps the context until the completion routine was called.
-        unsafe { (*completion).Status = status };
-        if let Some(index) = winner {
-            // SAFETY: As above.
-            unsafe { (*completion).AddressIndex = u32::try_from(index).unwrap_or(u32::MAX) };
-        }
+        report(self.completion, status, winner);
+    }
+}
+
+/// Reports a result to a client's context.
+pub(super) fn report(
+    completion: NonNull<abi::CompletionContext>,
+    status: NTSTATUS,
+    winner: Option<usize>,
+) {
+    let completion = completion.as_ptr();
+    // SAFETY: The client keeps the context until the routine has returned or the completion routine was called.
+    unsafe { (*completion).Status = status };
+    if let Some(index) = winner {
+        // SAFETY: As above.
+        unsafe { (*completion).AddressIndex = u32::try_from(index).unwrap_or(u32::MAX) };
     }
 }

@@ -70,7 +70,7 @@ impl Slot {
 
     /// The job that closes the attempt, and later takes it apart.
     pub(super) const fn job(&self) -> NonNull<Job> {
-        NonNull::from_ref(&self.job)
+        NonNull::from_ref(self).cast()
     }
 
     /// Where the attempt stands; under the race's lock.
@@ -111,10 +111,14 @@ impl Slot {
         unsafe { (*self.attempted.get()).as_mut() }.map(work)
     }
 
-    /// Opens the endpoint; `false` if that failed.
-    pub(super) fn open(&self, at: &Pageable) -> bool {
-        self.with(|attempted| attempted.open(at).is_ok())
-            .unwrap_or(false)
+    /// Opens the endpoint.
+    ///
+    /// # Errors
+    ///
+    /// The status of the step that failed.
+    pub(super) fn open(&self, at: &Pageable) -> Result<(), Error> {
+        self.with(|attempted| attempted.open(at))
+            .unwrap_or(Err(Error::InvalidParameter))
     }
 
     /// Sends the connect; `false` if it was not sent.
@@ -220,14 +224,15 @@ impl Attempted {
         };
         // SAFETY: The circuit is in its place for good, and nobody knows it.
         unsafe { circuit.header().rundown().init() };
-        let Some(reference) = circuit.reference() else {
+        if !circuit.header().rundown().acquire() {
             drop(connect);
             drop(circuit);
             connection.unpin();
             undo(connection, &local);
             return Err(Error::InvalidParameter);
-        };
-        let _ = circuit.into_raw();
+        }
+        // SAFETY: The reference was taken above.
+        let reference = unsafe { Ref::from_raw(circuit.into_raw()) };
         Ok(Self {
             circuit: reference,
             connection,
