@@ -122,7 +122,10 @@ fn reserve_on(connection: &Ref<Connection>, public: Client<abi::Vc>) -> Result<R
 /// The statuses of the steps.
 fn connect(at: &Pageable, reserved: Reserved) -> Result<(), Error> {
     let Reserved { circuit, connect } = reserved;
-    let built = Circuit::open(&circuit, at, connect).and_then(|connect| {
+    let opened = circuit
+        .prepare(connect)
+        .and_then(|opening| Circuit::open(&circuit, at, opening));
+    let built = opened.and_then(|connect| {
         circuit.publish(&circuit);
         engine::connect(&*circuit, at, connect)
     });

@@ -53,6 +53,31 @@ pub(crate) unsafe fn perform(
     submit: Submit,
 ) -> Result<(NTSTATUS, usize), Error> {
     let irp = Irp::new(target.device.stack_size())?;
+    // SAFETY: Forwarded; the packet fits the target.
+    unsafe { perform_with(at, irp, target, call, mdl, submit) }
+}
+
+/// Sends one request in a packet that was allocated before, and waits for its end: status and information.
+///
+/// # Errors
+///
+/// [`Error::InsufficientResources`] once the driver is being unloaded; nothing was sent then.
+///
+/// # Safety
+///
+/// As [`perform`]; the packet has as many locations as the target's stack needs.
+///
+/// # IRQL
+///
+/// `<= APC_LEVEL`
+pub(crate) unsafe fn perform_with(
+    at: &Pageable,
+    irp: Irp,
+    target: &Target,
+    call: &Call,
+    mdl: PMDL,
+    submit: Submit,
+) -> Result<(NTSTATUS, usize), Error> {
     let outcome = Outcome {
         done: Event::uninit(),
         result: UnsafeCell::new((0, 0)),

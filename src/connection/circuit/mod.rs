@@ -37,6 +37,7 @@ use crate::{
         event::{self, Event},
         file::File,
         handle_thread::HANDLE_THREAD,
+        irp::Irp,
         irql::Pageable,
         pool::{PoolBox, Pooled, Tag},
         spin_lock::SpinLock,
@@ -89,6 +90,13 @@ pub(super) struct Entrant {
     pub(super) index: usize,
     /// Called once, by the completion routine of the connect or in its place; the competition lasts until then.
     pub(super) connected: unsafe fn(&Self, NTSTATUS),
+}
+
+/// What the opening of an endpoint needs.
+pub(super) struct Opening {
+    attribute: Attribute,
+    associate: Irp,
+    connect: PoolBox<Request>,
 }
 
 /// Whether a winner's rivals are still being closed.
@@ -207,23 +215,47 @@ impl Circuit {
         Ok((circuit, connect))
     }
 
+    /// Allocates what the opening of the endpoint needs, so that it does not fail for memory later.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InsufficientResources`].
+    pub(super) fn prepare(&self, connect: PoolBox<Request>) -> Result<Opening, Error> {
+        Ok(Opening {
+            attribute: Attribute::connection_context(self.id.raw())?,
+            associate: Irp::new(self.connection().transport().stack_size())?,
+            connect,
+        })
+    }
+
     /// Opens and associates the endpoint; arms the connect request.
+    ///
+    /// # Errors
+    ///
+    /// The status of the step that failed; [`Error::InsufficientResources`] only where the endpoint's device stack is
+    /// higher than the transport's was.
     pub(super) fn open(
         circuit: &Ref<Self>,
         at: &Pageable,
-        connect: PoolBox<Request>,
+        opening: Opening,
     ) -> Result<Handle, Error> {
+        let Opening {
+            mut attribute,
+            mut associate,
+            connect,
+        } = opening;
         let name = circuit.connection().transport().name();
-        let mut attribute = Attribute::connection_context(circuit.id.raw())?;
         HANDLE_THREAD.at_passive(at, || attribute.open(&circuit.endpoint, name.as_string()))?;
-        // SAFETY: The file object was referenced by the open.
-        let target = unsafe { circuit.endpoint.target() };
+        let target = circuit.target();
         let connect = circuit.fit(connect, &target)?;
-        let associate = call::associate_address(circuit.connection().address().handle());
-        // SAFETY: The endpoint is open.
-        let (status, _) = unsafe {
-            synchronous::perform(at, &target, &associate, ptr::null_mut(), Submit::AtPassive)
-        }?;
+        if target.device.stack_size() > associate.stack_count() {
+            associate = Irp::new(target.device.stack_size())?;
+        }
+        let call = call::associate_address(circuit.connection().address().handle());
+        let (none, submit) = (ptr::null_mut(), Submit::AtPassive);
+        // SAFETY: The endpoint is open, and the packet fits its device.
+        let (status, _) =
+            unsafe { synchronous::perform_with(at, associate, &target, &call, none, submit) }?;
         if !wdk::nt_success(status) {
             return Err(Error::Transport(status));
         }

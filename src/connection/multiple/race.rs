@@ -155,7 +155,7 @@ impl Race {
         let mut usable = false;
         for (slot, &local) in race.slots.iter().zip(request.addresses) {
             let entrant = race.entrant(slot.index());
-            match Attempted::new(request, local, entrant) {
+            match Attempted::new(at, request, local, entrant) {
                 Ok(attempted) => {
                     slot.fill(attempted);
                     usable = true;

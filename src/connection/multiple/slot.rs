@@ -14,12 +14,12 @@ use crate::{
     abi::Client,
     connection::{
         address::{self, Address},
-        circuit::{Circuit, Entrant},
+        circuit::{Circuit, Entrant, Opening},
         layer::Layer,
         peer::Connection,
         pins::Child,
         registry::{Block, Ref},
-        request::{Handle, Request},
+        request::Handle,
     },
     nt::{handle_thread::Job, irql::Pageable, pool::PoolBox},
 };
@@ -172,8 +172,8 @@ pub(super) struct Attempted {
 
 /// The connect request of an attempt.
 enum Connect {
-    /// Allocated.
-    Ready(PoolBox<Request>),
+    /// Allocated, with what the opening needs.
+    Ready(Opening),
     /// With its parts and its target.
     Armed(Handle),
     /// Given to the transport, or discarded.
@@ -187,6 +187,7 @@ impl Attempted {
     ///
     /// [`Error::InvalidParameter`] for an address that is of no use, [`Error::InsufficientResources`].
     pub(super) fn new(
+        at: &Pageable,
         request: &Asked<'_>,
         local: *mut crate::abi::Address,
         entrant: Entrant,
@@ -233,11 +234,22 @@ impl Attempted {
         }
         // SAFETY: The reference was taken above.
         let reference = unsafe { Ref::from_raw(circuit.into_raw()) };
-        Ok(Self {
-            circuit: reference,
-            connection,
-            connect: Connect::Ready(connect),
-        })
+        match reference.prepare(connect) {
+            Ok(opening) => Ok(Self {
+                circuit: reference,
+                connection,
+                connect: Connect::Ready(opening),
+            }),
+            Err(error) => {
+                let unprepared = Self {
+                    circuit: reference,
+                    connection,
+                    connect: Connect::Gone,
+                };
+                unprepared.dismantle(at);
+                Err(error)
+            }
+        }
     }
 
     /// Opens and associates the endpoint.
@@ -247,10 +259,10 @@ impl Attempted {
     /// The status of the step that failed.
     pub(super) fn open(&mut self, at: &Pageable) -> Result<(), Error> {
         let connect = core::mem::replace(&mut self.connect, Connect::Gone);
-        let Connect::Ready(connect) = connect else {
+        let Connect::Ready(opening) = connect else {
             return Err(Error::InvalidParameter);
         };
-        self.connect = Connect::Armed(Circuit::open(&self.circuit, at, connect)?);
+        self.connect = Connect::Armed(Circuit::open(&self.circuit, at, opening)?);
         Ok(())
     }
 

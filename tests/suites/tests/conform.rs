@@ -1,19 +1,24 @@
 //! Every vector of conform.sys against the built rxce.sys, debug and release, each in a machine of its own.
 //!
 //! It needs the driver images (`cargo xtask build --all`); where one is missing the tests fail and say so. In ntsim
-//! every vector is possible, down to its last part: "not possible here" is a failure.
+//! every vector is possible, down to its last part: "not possible here" is a failure. What the routines answered meanwhile
+//! makes docs/conformance.md, which is checked for being up to date.
+
+#[path = "conform/table.rs"]
+mod table;
 
 use std::{
-    env,
+    env, fs,
     path::{Path, PathBuf},
     process::{Command, ExitCode},
+    sync::{Arc, OnceLock},
     thread,
     time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
 use conform_ioctl::{
-    Basis, DEVICE_NAME, INTERFACE_VERSION, IOCTL_LIST, IOCTL_RUN, ListHeader, RunResult,
+    Answers, Basis, DEVICE_NAME, INTERFACE_VERSION, IOCTL_LIST, IOCTL_RUN, ListHeader, RunResult,
     VectorInfo, Verdict,
 };
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -23,10 +28,14 @@ use ntsim::{Driver, File, Options};
 const TASK: &str = "CONFORM_TASK";
 /// Tells a child process where the images are.
 const IMAGES: &str = "CONFORM_IMAGES";
+/// Set by whoever wants docs/conformance.md written instead of compared.
+const UPDATE: &str = "CONFORM_UPDATE";
+/// Between the fields of a line that a child process prints.
+const SEPARATOR: char = '\t';
 /// Real time that one vector gets. They take milliseconds: what they wait for is virtual.
 const LIMIT: Duration = Duration::from_secs(180);
 /// Least number of vectors: a table that shrinks by accident is no success.
-const LEAST: usize = 60;
+const LEAST: usize = 128;
 
 fn main() -> ExitCode {
     if let Some(task) = env::var_os(TASK) {
@@ -43,39 +52,142 @@ fn main() -> ExitCode {
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
 
-/// One test per vector of the driver; if the driver cannot say what it has, that is the one test, and it fails.
+/// One vector of one profile's driver. Whoever needs its result first runs it.
+struct Vector {
+    id: String,
+    title: String,
+    basis: Basis,
+    index: usize,
+    images: PathBuf,
+    result: OnceLock<Result<Answers, Failed>>,
+}
+
+impl Vector {
+    fn new(images: &Path, index: usize, line: &str) -> Option<Self> {
+        let mut fields = line.split(SEPARATOR);
+        Some(Self {
+            id: fields.next()?.to_owned(),
+            basis: match fields.next()? {
+                "documented" => Basis::Documented,
+                _ => Basis::OwnChoice,
+            },
+            title: fields.next()?.to_owned(),
+            index,
+            images: images.to_owned(),
+            result: OnceLock::new(),
+        })
+    }
+
+    fn result(&self) -> Result<Answers, Failed> {
+        self.result.get_or_init(|| self.run()).clone()
+    }
+
+    fn run(&self) -> Result<Answers, Failed> {
+        let output = run_child(&self.images, &self.index.to_string())?;
+        let bytes: Option<Vec<u8>> = output
+            .split_whitespace()
+            .map(|byte| u8::from_str_radix(byte, 16).ok())
+            .collect();
+        let answers = bytes.as_deref().and_then(Answers::from_bytes);
+        answers.ok_or_else(|| format!("the child printed {output:?}").into())
+    }
+
+    fn name(&self) -> String {
+        let mark = match self.basis {
+            Basis::Documented => "",
+            Basis::OwnChoice => " (own choice)",
+        };
+        format!("{}: {}{mark}", self.id, self.title)
+    }
+}
+
+fn project() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// One test per vector of the driver, and one for their coverage; if the driver cannot say what it has, that is the one
+/// test, and it fails.
 fn trials(profile: &'static str) -> Vec<Trial> {
-    let images = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("../../target/drivers")
+    let images = project()
+        .join("target/drivers")
         .join(profile)
         .join("x86_64");
     let listed = run_child(&images, "list").and_then(|text| {
-        let lines: Vec<String> = text.lines().map(str::to_owned).collect();
-        if lines.len() < LEAST {
+        let vectors: Option<Vec<Arc<Vector>>> = text
+            .lines()
+            .enumerate()
+            .map(|(index, line)| Vector::new(&images, index, line).map(Arc::new))
+            .collect();
+        let vectors = vectors.ok_or("the list is malformed")?;
+        if vectors.len() < LEAST {
             return Err(format!(
                 "only {} vectors, at least {LEAST} are expected",
-                lines.len()
+                vectors.len()
             )
             .into());
         }
-        Ok(lines)
+        Ok(vectors)
     });
-    let lines = match listed {
-        Ok(lines) => lines,
+    let vectors = match listed {
+        Ok(vectors) => vectors,
         Err(failed) => {
             return vec![Trial::test(format!("{profile}::vectors"), move || {
                 Err(failed)
             })];
         }
     };
-    let one = |(index, line): (usize, String)| {
-        let images = images.clone();
-        let name = format!("{profile}::{line}");
-        Trial::test(name, move || {
-            run_child(&images, &index.to_string()).map(drop)
+    let mut trials: Vec<Trial> = vectors
+        .iter()
+        .map(|vector| {
+            let vector = Arc::clone(vector);
+            Trial::test(format!("{profile}::{}", vector.name()), move || {
+                vector.result().map(drop)
+            })
         })
+        .collect();
+    let name = match profile {
+        "release" => "docs: conformance.md is up to date, and every documented answer was seen",
+        _ => "debug::every documented answer was seen",
     };
-    lines.into_iter().enumerate().map(one).collect()
+    trials.push(Trial::test(name, move || {
+        coverage(&vectors, profile == "release").map_err(|error| format!("{error:#}").into())
+    }));
+    trials
+}
+
+/// Every documented answer was seen; for the shipped image, the document says where.
+fn coverage(vectors: &[Arc<Vector>], document: bool) -> Result<()> {
+    let mut passed = Vec::new();
+    for vector in vectors {
+        let answers = vector.result();
+        passed.push(table::Passed {
+            id: vector.id.clone(),
+            title: vector.title.clone(),
+            basis: vector.basis,
+            answers: answers.map_err(|_| anyhow::anyhow!("{} failed", vector.id))?,
+        });
+    }
+    let definition = project().join("include/rxce.def");
+    let definition = fs::read_to_string(&definition).context("include/rxce.def")?;
+    table::check(&passed, &definition)?;
+    if !document {
+        return Ok(());
+    }
+    let text = table::render(&passed)?;
+    let path = project().join("docs/conformance.md");
+    if env::var_os(UPDATE).is_some() {
+        return fs::write(&path, text).context("docs/conformance.md");
+    }
+    let written = fs::read_to_string(&path).unwrap_or_default();
+    let difference = text
+        .lines()
+        .zip(written.lines().chain(std::iter::repeat("")))
+        .find(|(now, then)| now != then);
+    ensure!(
+        written == text,
+        "docs/conformance.md is out of date ({UPDATE}=1 writes it anew); first difference: {difference:?}"
+    );
+    Ok(())
 }
 
 /// Runs this program as a machine of its own; its output, or why it failed.
@@ -148,11 +260,15 @@ fn list(device: &File) -> Result<()> {
     );
     for record in records {
         let info = VectorInfo::from_bytes(record).context("a record of the list is malformed")?;
-        let mark = match info.basis {
-            Basis::Documented => "",
-            Basis::OwnChoice => " (own choice)",
+        let basis = match info.basis {
+            Basis::Documented => "documented",
+            Basis::OwnChoice => "own",
         };
-        println!("{}: {}{mark}", info.id.as_str(), info.title.as_str());
+        println!(
+            "{}{SEPARATOR}{basis}{SEPARATOR}{}",
+            info.id.as_str(),
+            info.title.as_str()
+        );
     }
     Ok(())
 }
@@ -164,7 +280,11 @@ fn run(device: &File, index: u32) -> Result<()> {
     let result = RunResult::from_bytes(&output).context("the result is malformed")?;
     let text = result.text.as_str();
     match result.verdict {
-        Verdict::Passed if result.parts_missing == 0 => Ok(()),
+        Verdict::Passed if result.parts_missing == 0 => {
+            let bytes = result.answers.to_bytes().map(|byte| format!("{byte:02x}"));
+            println!("{}", bytes.join(" "));
+            Ok(())
+        }
         Verdict::Passed => {
             bail!("passed, but in part not possible here, which must not be: {text}")
         }

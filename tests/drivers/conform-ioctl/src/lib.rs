@@ -7,8 +7,10 @@
 #![forbid(unsafe_code)]
 
 mod answers;
+mod storm;
 
 pub use answers::{Answer, Answers, Routine};
+pub use storm::{StormCount, StormFlags, StormRequest, StormResult};
 
 /// The control device.
 pub const DEVICE_NAME: &str = r"\Device\RxceConform";
@@ -27,6 +29,8 @@ const fn control_code(function: u32) -> u32 {
 pub const IOCTL_LIST: u32 = control_code(0x800);
 /// Input: the index of a vector (`u32`). Output: [`RunResult`].
 pub const IOCTL_RUN: u32 = control_code(0x801);
+/// Input: [`StormRequest`]. Output: [`StormResult`].
+pub const IOCTL_STORM: u32 = control_code(0x802);
 
 /// Bytes of a vector's identifier, padded with zeros.
 pub const ID_LENGTH: usize = 8;

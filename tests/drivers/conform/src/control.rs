@@ -3,13 +3,14 @@
 use core::{ptr, slice};
 
 use conform_ioctl::{
-    DEVICE_NAME, INTERFACE_VERSION, IOCTL_LIST, IOCTL_RUN, LINK_NAME, ListHeader, Text, VectorInfo,
+    DEVICE_NAME, INTERFACE_VERSION, IOCTL_LIST, IOCTL_RUN, IOCTL_STORM, LINK_NAME, ListHeader,
+    StormRequest, StormResult, Text, VectorInfo,
 };
 use wdk_sys::{DO_DEVICE_INITIALIZING, NTSTATUS, PDEVICE_OBJECT, PDRIVER_OBJECT, PIRP, ntddk};
 
 use crate::{
     nt::{irp as irps, status, unicode::Unicode},
-    runner, vectors,
+    runner, storm, vectors,
 };
 
 /// Creates the device and its link.
@@ -81,7 +82,10 @@ unsafe fn control(irp: PIRP) -> (NTSTATUS, u64) {
     let stack = unsafe { &*stack };
     // SAFETY: A device control request.
     let parameters = unsafe { stack.Parameters.DeviceIoControl };
-    if !matches!(parameters.IoControlCode, IOCTL_LIST | IOCTL_RUN) {
+    if !matches!(
+        parameters.IoControlCode,
+        IOCTL_LIST | IOCTL_RUN | IOCTL_STORM
+    ) {
         return (status::INVALID_DEVICE_REQUEST, 0);
     }
     // SAFETY: Ours.
@@ -97,6 +101,7 @@ unsafe fn control(irp: PIRP) -> (NTSTATUS, u64) {
     let buffer = unsafe { slice::from_raw_parts_mut(buffer, input.max(output)) };
     match parameters.IoControlCode {
         IOCTL_LIST => list(buffer.get_mut(..output).unwrap_or_default()),
+        IOCTL_STORM => storm(buffer, input, output),
         _ => run(buffer, input, output),
     }
 }
@@ -144,6 +149,20 @@ fn run(buffer: &mut [u8], input: usize, output: usize) -> (NTSTATUS, u64) {
         return (status::INVALID_PARAMETER, 0);
     };
     let result = runner::run(vector).to_bytes();
+    for (to, from) in buffer.iter_mut().zip(&result) {
+        *to = *from;
+    }
+    (status::SUCCESS, result.len() as u64)
+}
+
+fn storm(buffer: &mut [u8], input: usize, output: usize) -> (NTSTATUS, u64) {
+    let Some(request) = buffer.get(..input).and_then(StormRequest::from_bytes) else {
+        return (status::INVALID_PARAMETER, 0);
+    };
+    if output < StormResult::SIZE {
+        return (status::BUFFER_TOO_SMALL, 0);
+    }
+    let result = storm::run(request).to_bytes();
     for (to, from) in buffer.iter_mut().zip(&result) {
         *to = *from;
     }

@@ -12,8 +12,7 @@ use rxce_client as client;
 use rxce_client::{
     PRXCE_CONNECTION_COMPLETION_ROUTINE, RXCE_ADDRESS, RXCE_ADDRESS_EVENT_HANDLER, RXCE_CONNECTION,
     RXCE_CONNECTION_COMPLETION_CONTEXT, RXCE_CONNECTION_EVENT_HANDLER, RXCE_CONNECTION_INFORMATION,
-    RXCE_TRANSPORT, RXCE_TRANSPORT_INFORMATION, RXCE_VC,
-    TRANSPORT_ADDRESS,
+    RXCE_TRANSPORT, RXCE_TRANSPORT_INFORMATION, RXCE_VC, TRANSPORT_ADDRESS,
 };
 use wdk_sys::{NTSTATUS, PIRP, PMDL, UNICODE_STRING};
 
@@ -180,6 +179,13 @@ pub(crate) fn initiate(vc: *mut RXCE_VC) -> NTSTATUS {
     // SAFETY: As for `tear_down_transport`.
     let answer = unsafe { client::RxCeInitiateVCDisconnect(vc) };
     noted(Routine::InitiateVCDisconnect, answer)
+}
+
+/// RxCeInitiateVCDisconnect where two answers are right and chance decides: neither is noted, so that the table of answers
+/// does not depend on chance.
+pub(crate) fn initiate_by_chance(vc: *mut RXCE_VC) -> NTSTATUS {
+    // SAFETY: As for `tear_down_transport`.
+    unsafe { client::RxCeInitiateVCDisconnect(vc) }
 }
 
 /// RxCeTearDownVC.

@@ -5,7 +5,7 @@
 //! `control` takes an IOCTL per vector, `runner` runs the vector in a system thread and checks that nothing is left,
 //! `vectors` holds them. They call the engine through `engine`, build with `fixture` and
 //! `race`, watch through `client` (the
-//! callbacks) and `transport` (the requests). `nt` wraps kernel objects; `outcome` is how everything reports.
+//! callbacks) and `transport` (the requests). `storm` has a client and a transport of its own. `nt` wraps kernel objects; `outcome` is how everything reports.
 
 #![no_std]
 
@@ -19,6 +19,7 @@ mod nt;
 mod outcome;
 mod race;
 mod runner;
+mod storm;
 mod transport;
 mod vectors;
 
@@ -54,7 +55,10 @@ pub unsafe extern "system" fn driver_entry(
     for routine in &mut object.MajorFunction {
         *routine = Some(dispatch);
     }
-    match transport::create_devices(driver).and_then(|()| control::create_device(driver)) {
+    let created = transport::create_devices(driver)
+        .and_then(|()| storm::create_device(driver))
+        .and_then(|()| control::create_device(driver));
+    match created {
         Ok(()) => status::SUCCESS,
         Err(failure) => {
             // SAFETY: The devices created so far; nobody has opened them.
@@ -86,6 +90,11 @@ unsafe fn delete_devices(driver: PDRIVER_OBJECT) {
 }
 
 unsafe extern "C" fn dispatch(device: PDEVICE_OBJECT, irp: PIRP) -> NTSTATUS {
+    // SAFETY: A device of this driver.
+    if unsafe { storm::is_device(device) } {
+        // SAFETY: Called by the I/O manager.
+        return unsafe { storm::dispatch(device, irp) };
+    }
     // SAFETY: A device of this driver.
     match unsafe { transport::personality(device) } {
         // SAFETY: Called by the I/O manager.

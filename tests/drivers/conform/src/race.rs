@@ -1,7 +1,11 @@
 //! Addresses on several providers, and builds of one connection over all of them (rxce.md §5.8).
 
 use alloc::vec::Vec;
-use core::{ffi::c_void, ptr};
+use core::{
+    ffi::c_void,
+    ptr,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use rxce_client::{
     RXCE_ADDRESS, RXCE_CONNECTION, RXCE_CONNECTION_COMPLETION_CONTEXT, RXCE_CONNECTION_SIGNATURE,
@@ -13,7 +17,13 @@ use crate::{
     client,
     engine::{self, Multiple},
     fixture::{self, Fixture, Ipv4, PEER},
-    nt::{event, irql, pool::Block, status, time, watch::Watch},
+    nt::{
+        event, irql,
+        pool::Block,
+        sim::{self, Account},
+        status, time,
+        watch::Watch,
+    },
     outcome::{Outcome, Run, Trouble, holds, same},
     transport::{Kind, Personality, Script, TRANSPORT},
 };
@@ -71,7 +81,8 @@ unsafe extern "C" fn on_completion(context: *mut RXCE_CONNECTION_COMPLETION_CONT
     let system = unsafe { ntddk::PsIsSystemThread(thread) } != 0;
     let passive = irql::current() == irql::PASSIVE && !irql::all_apcs_disabled();
     // SAFETY: The race's context, which outlives the call.
-    let (code, index) = unsafe { ((*context).Status, (*context).AddressIndex) };
+    let told = unsafe { &*context };
+    let (code, index) = (told.Status, told.AddressIndex);
     let then = COMPLETION.update(|seen| {
         seen.calls = seen.calls.saturating_add(1);
         seen.status = code;
@@ -95,7 +106,9 @@ pub(crate) struct Race {
     pub(crate) vc: Block<RXCE_VC>,
     pub(crate) context: Block<RXCE_CONNECTION_COMPLETION_CONTEXT>,
     peer: Block<Ipv4>,
-    pending: core::cell::Cell<bool>,
+    /// What the engine held before.
+    account: Option<Account>,
+    pending: AtomicBool,
 }
 
 /// The providers of a race, the preferred one first.
@@ -110,6 +123,7 @@ impl Race {
     pub(crate) fn among(count: usize) -> Outcome<Self> {
         COMPLETION.update(|seen| *seen = Completion::new());
         let no_memory = Trouble::no_memory;
+        let account = sim::engine_account();
         let mut stacks = Vec::new();
         for personality in PROVIDERS.into_iter().take(count) {
             stacks.push(Fixture::addressed(personality)?);
@@ -120,7 +134,8 @@ impl Race {
             vc: Block::filled(0xCC).ok_or_else(no_memory)?,
             context: Block::filled(0xCC).ok_or_else(no_memory)?,
             peer: Block::new(PEER).ok_or_else(no_memory)?,
-            pending: core::cell::Cell::new(false),
+            account,
+            pending: AtomicBool::new(false),
         };
         race.reset_context();
         Ok(race)
@@ -139,7 +154,10 @@ impl Race {
 
     /// The addresses in order.
     pub(crate) fn addresses(&self) -> Vec<*mut RXCE_ADDRESS> {
-        self.stacks.iter().map(|stack| stack.address.ptr()).collect()
+        self.stacks
+            .iter()
+            .map(|stack| stack.address.ptr())
+            .collect()
     }
 
     /// What the completion routine is to do.
@@ -185,7 +203,7 @@ impl Race {
         change(&mut with);
         let answer = engine::build_over_multiple(with);
         if answer == status::PENDING {
-            self.pending.set(true);
+            self.pending.store(true, Ordering::SeqCst);
         }
         answer
     }
@@ -194,7 +212,7 @@ impl Race {
     pub(crate) fn completed(&self) -> Outcome<(NTSTATUS, u32)> {
         let came = COMPLETION.wait_until(time::PATIENCE, |seen| seen.returns > 0);
         holds("the completion routine is called, and returns", came)?;
-        self.pending.set(false);
+        self.pending.store(false, Ordering::SeqCst);
         let (calls, context, in_worker) =
             COMPLETION.read(|seen| (seen.calls, seen.context, seen.in_worker));
         same("calls of the completion routine", calls, 1)?;
@@ -231,9 +249,12 @@ impl Race {
     /// Completes the connect on the provider of one index.
     pub(crate) fn end(&self, index: usize, result: NTSTATUS) -> Outcome {
         let personality = PROVIDERS.get(index).copied();
-        let ended = personality
-            .is_some_and(|at| crate::transport::complete_on(at, Kind::Connect, result));
-        holds(&alloc::format!("a connect is held at provider {index}"), ended)
+        let ended =
+            personality.is_some_and(|at| crate::transport::complete_on(at, Kind::Connect, result));
+        holds(
+            &alloc::format!("a connect is held at provider {index}"),
+            ended,
+        )
     }
 
     /// The transport's endpoint on the provider of one index.
@@ -246,7 +267,9 @@ impl Race {
 
     /// Connections and circuits counted at the address and the transport of one index.
     pub(crate) fn counts(&self, index: usize) -> [i32; 4] {
-        self.stacks.get(index).map_or([-1; 4], Fixture::counts_of_parents)
+        self.stacks
+            .get(index)
+            .map_or([-1; 4], Fixture::counts_of_parents)
     }
 
     /// Neither structure is built: all zero.
@@ -254,7 +277,11 @@ impl Race {
         holds("the connection is zero", self.connection.is_zero())?;
         holds("the circuit is zero", self.vc.is_zero())?;
         for index in 0..self.stacks.len() {
-            same("counts of an address without a winner", self.counts(index), [0; 4])?;
+            same(
+                "counts of an address without a winner",
+                self.counts(index),
+                [0; 4],
+            )?;
         }
         Ok(())
     }
@@ -266,7 +293,10 @@ impl Race {
         for stack in core::mem::take(&mut self.stacks) {
             stack.close()?;
         }
-        Ok(())
+        settled(|| {
+            let now = sim::engine_account();
+            same("what the engine holds after a race", now, self.account)
+        })
     }
 
     fn take_down(&self, check: impl Fn(&str, NTSTATUS) -> Outcome) -> Outcome {
@@ -284,7 +314,7 @@ impl Race {
     /// Lets a failing vector leave: what is under way ends, and uses none of this any more.
     fn abandon(&self) {
         fixture::restore_transport();
-        if self.pending.get() {
+        if self.pending.load(Ordering::SeqCst) {
             COMPLETION.wait_until(time::PATIENCE, |seen| seen.returns > 0);
         }
         let _ = self.take_down(|_, _| Ok(()));
@@ -297,6 +327,18 @@ impl Drop for Race {
     }
 }
 
+/// Waits until `check` holds: whoever closes the losers, or calls the completion routine, gives the race itself back a
+/// moment after that, and nothing tells when.
+pub(crate) fn settled(check: impl Fn() -> Outcome) -> Outcome {
+    for _ in 0..20 {
+        if check().is_ok() {
+            return Ok(());
+        }
+        COMPLETION.wait_until(time::SECOND / 10, |_| false);
+    }
+    check()
+}
+
 fn signature(bytes: &[u8]) -> u32 {
     bytes.first_chunk().copied().map_or(0, u32::from_le_bytes)
 }
@@ -305,7 +347,10 @@ fn signature(bytes: &[u8]) -> u32 {
 pub(crate) fn won(run: &Run, race: &Race, index: usize) -> Outcome {
     let _ = run;
     let (connection, vc) = (race.connection.read(), race.vc.read());
-    let signatures = [signature(&race.connection.bytes()), signature(&race.vc.bytes())];
+    let signatures = [
+        signature(&race.connection.bytes()),
+        signature(&race.vc.bytes()),
+    ];
     let expected = [RXCE_CONNECTION_SIGNATURE, RXCE_VC_SIGNATURE];
     same("the signatures", signatures, expected)?;
     let address = race.addresses().get(index).copied();
@@ -314,11 +359,19 @@ pub(crate) fn won(run: &Run, race: &Race, index: usize) -> Outcome {
     same("VirtualCircuitCount", connection.VirtualCircuitCount, 1)?;
     same("pConnection", vc.pConnection, race.connection.ptr())?;
     same("State", vc.State, rxce_client::RXCE_VC_ACTIVE)?;
-    same("the endpoint", fixture::endpoint_of(race.vc.ptr()), race.endpoint(index))?;
+    same(
+        "the endpoint",
+        fixture::endpoint_of(race.vc.ptr()),
+        race.endpoint(index),
+    )?;
     race.losers_gone()?;
     for other in 0..race.stacks.len() {
         let counts = if other == index { [1; 4] } else { [0; 4] };
-        same("counts of an address and its transport", race.counts(other), counts)?;
+        same(
+            "counts of an address and its transport",
+            race.counts(other),
+            counts,
+        )?;
     }
     // Losers are closed, not disconnected.
     fixture::disconnects(0, 0)?;

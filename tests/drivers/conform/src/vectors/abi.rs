@@ -4,8 +4,9 @@ use core::{mem::offset_of, ptr};
 
 use rxce_client::{
     RXCE_ADDRESS, RXCE_ADDRESS_EVENT_HANDLER, RXCE_ADDRESS_SIGNATURE, RXCE_CONNECTION,
-    RXCE_CONNECTION_EVENT_HANDLER, RXCE_CONNECTION_SIGNATURE, RXCE_TRANSPORT,
-    RXCE_TRANSPORT_SIGNATURE, RXCE_VC, RXCE_VC_ACTIVE, RXCE_VC_SIGNATURE,
+    RXCE_CONNECTION_COMPLETION_CONTEXT, RXCE_CONNECTION_EVENT_HANDLER, RXCE_CONNECTION_SIGNATURE,
+    RXCE_TRANSPORT, RXCE_TRANSPORT_INFORMATION, RXCE_TRANSPORT_SIGNATURE, RXCE_VC, RXCE_VC_ACTIVE,
+    RXCE_VC_SIGNATURE,
 };
 
 use super::{Vector, documented, own};
@@ -62,6 +63,10 @@ fn by_hand(run: &Run) -> Outcome {
             synchronous,
             status::CONNECTION_DISCONNECTED,
         )?;
+        for class in 1..=4 {
+            let asked = fixture::query(vc.ptr(), class, &mut [0; 64]);
+            outcome::status("RxCeQueryInformation", asked, status::INVALID_PARAMETER)?;
+        }
         same("the structure's bytes", vc.bytes(), bytes)?;
         same("requests", fixture::requests(), sent)?;
         before.unchanged(run, "refused calls")?;
@@ -72,8 +77,41 @@ fn by_hand(run: &Run) -> Outcome {
     let built = engine::build_vc(storage.ptr(), connection.ptr());
     outcome::status("RxCeBuildVC", built, status::INVALID_PARAMETER)?;
     same("the storage's bytes", storage.bytes(), bytes)?;
+    parents_by_hand(run, &transport, &address)?;
     same("callbacks", fixture::calls(), 0)?;
     f.close()
+}
+
+/// A transport and an address by hand are none either.
+fn parents_by_hand(
+    run: &Run,
+    transport: &Block<RXCE_TRANSPORT>,
+    address: &Block<RXCE_ADDRESS>,
+) -> Outcome {
+    let (data, sent) = (buffer(b"nobody")?, fixture::requests());
+    let bytes = (transport.bytes(), address.bytes());
+    let before = run.balance();
+    let peer = Block::new(fixture::PEER).ok_or_else(Trouble::no_memory)?;
+    let mut information = fixture::information(&peer);
+    let context = ptr::null_mut();
+    let (mdl, length) = (data.mdl(), data.length());
+    let out = Block::zeroed().ok_or_else(Trouble::no_memory)?;
+    let answers = [
+        engine::send_datagram(address.ptr(), &raw mut information, 0, mdl, length, context),
+        engine::query_adapter_status(transport.ptr(), [0; 60].as_mut_ptr()),
+        engine::query_transport_information(transport.ptr(), out.ptr()),
+    ];
+    for answer in answers {
+        let what = "a routine on a parent laid out by hand";
+        outcome::status(what, answer, status::INVALID_PARAMETER)?;
+    }
+    same(
+        "the structures' bytes",
+        (transport.bytes(), address.bytes()),
+        bytes,
+    )?;
+    same("requests", fixture::requests(), sent)?;
+    before.unchanged(run, "refused calls")
 }
 
 type Parents = (
@@ -131,6 +169,7 @@ fn layout(_run: &Run) -> Outcome {
         0x0030_EB73,
     )?;
     same("the circuit's signature", RXCE_VC_SIGNATURE, 0x0040_EB74)?;
+    layout_of_results()?;
     let transport = [
         offset_of!(RXCE_TRANSPORT, Name),
         offset_of!(RXCE_TRANSPORT, pDeviceObject),
@@ -187,6 +226,42 @@ fn layout(_run: &Run) -> Outcome {
         "offsets in RXCE_VC",
         circuit,
         [0x08, 0x10, 0x18, 0x20, 0x28, 0x30, 0x38],
+    )
+}
+
+fn layout_of_results() -> Outcome {
+    same(
+        "sizeof(RXCE_TRANSPORT_INFORMATION)",
+        size_of::<RXCE_TRANSPORT_INFORMATION>(),
+        0x30,
+    )?;
+    let information = [
+        offset_of!(RXCE_TRANSPORT_INFORMATION, ProviderInfo),
+        offset_of!(RXCE_TRANSPORT_INFORMATION, ConnectionCount),
+        offset_of!(RXCE_TRANSPORT_INFORMATION, QualityOfService),
+    ];
+    same(
+        "offsets in RXCE_TRANSPORT_INFORMATION",
+        information,
+        [0x00, 0x28, 0x2C],
+    )?;
+    same(
+        "sizeof(RXCE_CONNECTION_COMPLETION_CONTEXT)",
+        size_of::<RXCE_CONNECTION_COMPLETION_CONTEXT>(),
+        0x48,
+    )?;
+    let context = [
+        offset_of!(RXCE_CONNECTION_COMPLETION_CONTEXT, Status),
+        offset_of!(RXCE_CONNECTION_COMPLETION_CONTEXT, AddressIndex),
+        offset_of!(RXCE_CONNECTION_COMPLETION_CONTEXT, pConnection),
+        offset_of!(RXCE_CONNECTION_COMPLETION_CONTEXT, pVc),
+        offset_of!(RXCE_CONNECTION_COMPLETION_CONTEXT, WorkQueueItem),
+        offset_of!(RXCE_CONNECTION_COMPLETION_CONTEXT, pConnectionInformation),
+    ];
+    same(
+        "offsets in RXCE_CONNECTION_COMPLETION_CONTEXT",
+        context,
+        [0x00, 0x04, 0x08, 0x10, 0x18, 0x40],
     )
 }
 

@@ -111,7 +111,7 @@ fn while_connecting(run: &Run) -> Outcome {
     let torn_down = vc.tear_down();
     let began = time::now();
     let initiated = vc.initiate();
-    let again = vc.initiate();
+    let again = engine::initiate_by_chance(vc.0);
     let built = build.join("BuildVC")?;
     let ended = time::now();
     outcome::status(

@@ -195,6 +195,15 @@ fn two_streams(_run: &Run) -> Outcome {
     same("DataReady callbacks", called(Call::DataReady), 2)?;
     same("the normal chain", normal.bytes(), bytes(10, 40))?;
     same("the expedited chain", urgent.bytes(), bytes(117, 137))?;
+    // What was refused meanwhile is indicated no more: it is fetched, as expedited data.
+    same("receives held", held(Kind::Receive), 1)?;
+    let record = last(Kind::Receive)?;
+    same("ReceiveFlags", record.flags, 0x40)?;
+    holds("at most 4 KiB", record.length <= 4096)?;
+    transport::complete_with_data(&bytes(137, 140));
+    let seen = CLIENT.read(|client| client.stream_on(Lane::Expedited).to_vec());
+    let expected: Vec<u8> = (100..117).chain(137..140).collect();
+    same("the bytes given to ReceiveExpedited", seen, expected)?;
     f.close()
 }
 
@@ -356,7 +365,7 @@ fn possible(_run: &Run) -> Outcome {
         let endpoint = endpoint_of(vc);
         let token = transport::TRANSPORT
             .read(|state| state.file(endpoint).map(|file| file.token))
-            .unwrap_or(ptr::null_mut());
+            .unwrap_or_default();
         let answer = transport::send_possible(endpoint, token, bytes);
         same(
             "the answer to the indication",

@@ -1,5 +1,6 @@
 //! Bad arguments to the tear-down routines of transport, address and connection.
 
+use alloc::format;
 use core::ptr;
 
 use rxce_client::{RXCE_ADDRESS, RXCE_CONNECTION, RXCE_TRANSPORT};
@@ -29,6 +30,11 @@ pub(super) const VECTORS: &[Vector] = &[
         "H10",
         "RxCeTearDownConnection on what is not built, in use, or damaged",
         connection,
+    ),
+    own(
+        "H13",
+        "the tear-down routines need no memory",
+        without_memory,
     ),
 ];
 
@@ -278,5 +284,33 @@ fn connection(run: &Run) -> Outcome {
         "a second time",
         engine::tear_down_connection(f.connection.ptr()),
     )?;
+    f.close()
+}
+
+fn without_memory(_run: &Run) -> Outcome {
+    // §3.3; INSUFFICIENT_RESOURCES is documented for RxCeTearDownConnection and never needed (§5.9).
+    let faults = super::faults()?;
+    let f = Fixture::orderly()?;
+    let answers = faults.all(|| {
+        [
+            ("RxCeTearDownVC", engine::tear_down_vc(f.vc.ptr())),
+            (
+                "RxCeTearDownConnection",
+                engine::tear_down_connection(f.connection.ptr()),
+            ),
+            (
+                "RxCeTearDownAddress",
+                engine::tear_down_address(f.address.ptr()),
+            ),
+            (
+                "RxCeTearDownTransport",
+                engine::tear_down_transport(f.transport.ptr()),
+            ),
+        ]
+    });
+    for (routine, answer) in answers {
+        fixture::ok(&format!("{routine} without memory"), answer)?;
+    }
+    holds("the connection is zero", f.connection.is_zero())?;
     f.close()
 }

@@ -3,7 +3,7 @@
 use alloc::{format, vec::Vec};
 use core::{ffi::c_void, ptr};
 
-use wdk_sys::{NTSTATUS, PDEVICE_OBJECT, PIRP, ntddk};
+use wdk_sys::{NTSTATUS, PDEVICE_OBJECT, PIRP, PMDL, ntddk};
 
 use super::{Shared, Vector, documented, own};
 use crate::{
@@ -55,18 +55,22 @@ fn look(irp: PIRP) -> (i8, usize) {
     (packet.StackCount, packet.MdlAddress.addr())
 }
 
+/// What must not change in an MDL that a packet carries.
+fn shape_of(mdl: PMDL) -> (u32, i16, usize, usize) {
+    // SAFETY: The vector's own MDL.
+    let mdl = unsafe { &*mdl };
+    (
+        mdl.ByteCount,
+        mdl.MdlFlags,
+        mdl.MappedSystemVa.addr(),
+        mdl.Next.addr(),
+    )
+}
+
 fn every_level(run: &Run) -> Outcome {
     let data = buffer(b"carried")?;
     let mdl = data.mdl();
-    // SAFETY: The vector's own MDL.
-    let shape = unsafe {
-        (
-            (*mdl).ByteCount,
-            (*mdl).MdlFlags,
-            (*mdl).MappedSystemVa,
-            (*mdl).Next,
-        )
-    };
+    let shape = shape_of(mdl);
     let before = run.balance();
     for level in [irql::PASSIVE, irql::APC, irql::DISPATCH] {
         for (chain, stack) in [(mdl, 1), (mdl, 7), (ptr::null_mut(), 3)] {
@@ -84,16 +88,7 @@ fn every_level(run: &Run) -> Outcome {
     let charged = engine::allocate_irp(2, true, mdl);
     holds("a packet that is charged", !charged.is_null())?;
     free(charged);
-    // SAFETY: As above.
-    let now = unsafe {
-        (
-            (*mdl).ByteCount,
-            (*mdl).MdlFlags,
-            (*mdl).MappedSystemVa,
-            (*mdl).Next,
-        )
-    };
-    same("the MDL", now, shape)?;
+    same("the MDL", shape_of(mdl), shape)?;
     same("the data", &data.bytes()[..], &b"carried"[..])?;
     before.unchanged(run, "packets that were freed")
 }
@@ -189,8 +184,10 @@ fn completed(run: &Run) -> Outcome {
         };
         let irp = engine::allocate_irp(stack_size, false, data.mdl());
         holds("a packet", !irp.is_null())?;
-        // SAFETY: IoGetNextIrpStackLocation of a new packet, which is ours.
-        let next = unsafe { irps::current(irp).sub(1) };
+        // SAFETY: A new packet, which is ours.
+        let current = unsafe { irps::current(irp) };
+        // SAFETY: IoGetNextIrpStackLocation: the packet has a location at least.
+        let next = unsafe { current.sub(1) };
         // SAFETY: As above.
         let location = unsafe { &mut *next };
         location.MajorFunction = 0x0F;

@@ -5,7 +5,7 @@ use alloc::format;
 use rxce_client::{RXCE_VC_DISCONNECTED, RXCE_VC_SIGNATURE};
 use wdk_sys::NTSTATUS;
 
-use super::{Vector, own};
+use super::{Vector, multiple, own};
 use crate::{
     client::{self, Call},
     engine,
@@ -14,6 +14,7 @@ use crate::{
     },
     nt::{irql, pool::Block, status},
     outcome::{self, Outcome, Run, Trouble, holds, same},
+    race::{FIRST, Race},
     transport::{self, FileKind, Kind, Personality, TRANSPORT},
 };
 
@@ -41,13 +42,14 @@ fn below_dispatch(run: &Run) -> Outcome {
     ];
     for (name, from) in surroundings {
         a_whole_life(run, name, from)?;
+        queries_and_packets(run, name, from)?;
         // Opens, closes and the associate request were checked by the transport as they came: PASSIVE_LEVEL, APCs on.
         same(
             "endpoints opened",
             fixture::seen(Kind::Open(FileKind::Endpoint)),
-            2,
+            4,
         )?;
-        fixture::endpoint_closed(2)?;
+        fixture::endpoint_closed(4)?;
         holds(
             "the transport is clean",
             TRANSPORT.update(transport::state::State::reset),
@@ -153,7 +155,70 @@ fn a_whole_life(run: &Run, name: &str, from: Surroundings) -> Outcome {
     before.unchanged(run, name)
 }
 
+/// The routines beyond the life of a circuit: two circuits that compete, queries, a datagram, a packet.
+fn queries_and_packets(run: &Run, name: &str, from: Surroundings) -> Outcome {
+    let ok = |routine: &str, mut call: &mut dyn FnMut() -> NTSTATUS| {
+        fixture::ok(&format!("{routine} {name}"), from(&mut call))
+    };
+    let before = run.balance();
+    let race = Race::among(2)?;
+    ok("RxCeBuildConnectionOverMultipleTransports", &mut || {
+        race.build(FIRST)
+    })?;
+    race.losers_gone()?;
+    let stack = race.stacks.first().ok_or_else(Trouble::no_memory)?;
+    transport::answer_queries(&[5; 60], status::SUCCESS);
+    for class in 1..=4 {
+        ok("RxCeQueryInformation", &mut || {
+            fixture::query(race.vc.ptr(), class, &mut [0; 64])
+        })?;
+    }
+    let mut adapter = [0; 60];
+    ok("RxCeQueryAdapterStatus", &mut || {
+        engine::query_adapter_status(stack.transport.ptr(), adapter.as_mut_ptr())
+    })?;
+    let information = Block::zeroed().ok_or_else(Trouble::no_memory)?;
+    ok("RxCeQueryTransportInformation", &mut || {
+        engine::query_transport_information(stack.transport.ptr(), information.ptr())
+    })?;
+    let cancelled = from(&mut || {
+        let null = core::ptr::null_mut();
+        engine::cancel_connect_request(stack.address.ptr(), null, core::ptr::null_mut())
+    });
+    outcome::status(
+        "RxCeCancelConnectRequest",
+        cancelled,
+        status::NOT_IMPLEMENTED,
+    )?;
+    ok("RxCeAllocateIrpWithMDL and RxCeFreeIrp", &mut || {
+        let irp = engine::allocate_irp(1, false, core::ptr::null_mut());
+        // SAFETY: Never sent, freed once.
+        unsafe { engine::free_irp(irp) };
+        if irp.is_null() {
+            status::INSUFFICIENT_RESOURCES
+        } else {
+            status::SUCCESS
+        }
+    })?;
+    race.close()?;
+    TRANSPORT.update(|state| state.more_services = CONNECTIONLESS);
+    let f = Fixture::addressed(Personality::Orderly)?;
+    let peer = Block::new(PEER).ok_or_else(Trouble::no_memory)?;
+    let data = buffer(b"datagram")?;
+    ok("RxCeSendDatagram", &mut || {
+        fixture::send_datagram(&f, &peer, &data, 1)
+    })?;
+    same("the address's SendComplete", called(Call::DatagramSent), 1)?;
+    f.close()?;
+    multiple::settled(run, &before)
+}
+
+/// TDI_SERVICE_CONNECTIONLESS_MODE.
+const CONNECTIONLESS: u32 = 4;
+
 fn at_dispatch(run: &Run) -> Outcome {
+    // An address that takes datagrams besides.
+    TRANSPORT.update(|state| state.more_services = CONNECTIONLESS);
     let mut f = Fixture::orderly()?;
     let victim = f.add_vc()?;
     let data = buffer(b"raised")?;
@@ -173,6 +238,7 @@ fn at_dispatch(run: &Run) -> Outcome {
     same("State", fixture::state_of(victim), RXCE_VC_DISCONNECTED)?;
     same("requests", requests(), sent + 2)?;
     disconnects(1, 0)?;
+    works_at_dispatch(run, &f, &data)?;
 
     // Above DISPATCH_LEVEL nothing works.
     for level in [irql::DISPATCH + 1, 12] {
@@ -190,6 +256,7 @@ fn at_dispatch(run: &Run) -> Outcome {
             initiating,
             status::INVALID_PARAMETER,
         )?;
+        nothing_works_at(&f, level, &data)?;
         same("the circuit's bytes", f.vc.bytes(), bytes)?;
         same("requests", requests(), sent)?;
         before.unchanged(run, "refused calls")?;
@@ -204,6 +271,72 @@ fn at_dispatch(run: &Run) -> Outcome {
         sends + 1,
     )?;
     f.close()
+}
+
+/// What neither waits nor touches handles, besides sends and disconnects.
+fn works_at_dispatch(run: &Run, f: &Fixture, data: &crate::nt::mdl::Buffer) -> Outcome {
+    let at = |call: &mut dyn FnMut() -> NTSTATUS| irql::at(irql::DISPATCH, call);
+    let peer = Block::new(PEER).ok_or_else(Trouble::no_memory)?;
+    let information = Block::zeroed().ok_or_else(Trouble::no_memory)?;
+    let (before, sent) = (run.balance(), requests());
+    let datagram = at(&mut || fixture::send_datagram(f, &peer, data, 7));
+    fixture::ok("RxCeSendDatagram at DISPATCH_LEVEL", datagram)?;
+    same("the address's SendComplete", called(Call::DatagramSent), 1)?;
+    for class in [1, 2] {
+        let answer = at(&mut || fixture::query(f.vc.ptr(), class, &mut [0; 64]));
+        fixture::ok(&format!("class {class} at DISPATCH_LEVEL"), answer)?;
+    }
+    for class in [3, 4] {
+        let answer = at(&mut || fixture::query(f.vc.ptr(), class, &mut [0; 64]));
+        let what = format!("class {class}, which waits, at DISPATCH_LEVEL");
+        outcome::status(&what, answer, status::INVALID_PARAMETER)?;
+    }
+    let transport = f.transport.ptr();
+    let answer = at(&mut || engine::query_transport_information(transport, information.ptr()));
+    fixture::ok("RxCeQueryTransportInformation at DISPATCH_LEVEL", answer)?;
+    let irp = irql::at(irql::DISPATCH, || {
+        engine::allocate_irp(1, false, data.mdl())
+    });
+    holds("RxCeAllocateIrpWithMDL at DISPATCH_LEVEL", !irp.is_null())?;
+    // SAFETY: Never sent, freed once.
+    irql::at(irql::DISPATCH, || unsafe { engine::free_irp(irp) });
+    same("requests", requests(), sent + 1)?;
+    before.unchanged(run, "calls at DISPATCH_LEVEL")
+}
+
+/// Above DISPATCH_LEVEL the same routines do nothing either.
+fn nothing_works_at(f: &Fixture, level: u8, data: &crate::nt::mdl::Buffer) -> Outcome {
+    let peer = Block::new(PEER).ok_or_else(Trouble::no_memory)?;
+    let information = Block::filled(0xCC).ok_or_else(Trouble::no_memory)?;
+    let mut buffer = [0xCC; 64];
+    let kept = engine::allocate_irp(1, false, data.mdl());
+    let sends = called(Call::DatagramSent);
+    let (answers, irp) = irql::at(level, || {
+        let answers = [
+            fixture::send_datagram(f, &peer, data, 8),
+            fixture::query(f.vc.ptr(), 1, &mut buffer),
+            fixture::query(f.vc.ptr(), 2, &mut buffer),
+            engine::query_transport_information(f.transport.ptr(), information.ptr()),
+        ];
+        // SAFETY: Never sent; above DISPATCH_LEVEL it is not freed.
+        unsafe { engine::free_irp(kept) };
+        (answers, engine::allocate_irp(1, false, data.mdl()))
+    });
+    // SAFETY: As above: it is freed here, once.
+    unsafe { engine::free_irp(kept) };
+    for answer in answers {
+        let what = format!("a routine at level {level}");
+        outcome::status(&what, answer, status::INVALID_PARAMETER)?;
+    }
+    holds("nothing is copied", buffer.iter().all(|&byte| byte == 0xCC))?;
+    let untouched = information.bytes().iter().all(|&byte| byte == 0xCC);
+    holds("nothing is copied", untouched)?;
+    holds("no packet", irp.is_null())?;
+    same(
+        "the address's SendComplete",
+        called(Call::DatagramSent),
+        sends,
+    )
 }
 
 /// The routines which must wait or use handles are refused at `level`, and change nothing.
@@ -226,6 +359,9 @@ fn refused(run: &Run, f: &Fixture, level: u8, data: &crate::nt::mdl::Buffer) -> 
     let mut on_address = client::address_handlers();
     let mut on_connection = client::connection_handlers();
     let mut information = fixture::information(&peer);
+    let mut adapter = [0xCC_u8; 60];
+    let race = Race::among(1)?;
+    let mut addresses = race.addresses();
     let (before, sent) = (run.balance(), requests());
     let bytes = (
         f.vc.bytes(),
@@ -264,8 +400,19 @@ fn refused(run: &Run, f: &Fixture, level: u8, data: &crate::nt::mdl::Buffer) -> 
             engine::tear_down_connection(f.connection.ptr()),
             engine::tear_down_address(f.address.ptr()),
             engine::tear_down_transport(f.transport.ptr()),
+            engine::query_adapter_status(f.transport.ptr(), adapter.as_mut_ptr()),
+            race.build_over(FIRST, &mut addresses, core::ptr::null_mut()),
         ]
     });
+    let cancelled = irql::at(level, || {
+        let null = core::ptr::null_mut();
+        engine::cancel_connect_request(f.address.ptr(), null, &raw mut information)
+    });
+    outcome::status(
+        "RxCeCancelConnectRequest",
+        cancelled,
+        status::NOT_IMPLEMENTED,
+    )?;
     let routines = [
         "RxCeBuildTransport",
         "RxCeBuildAddress",
@@ -276,6 +423,8 @@ fn refused(run: &Run, f: &Fixture, level: u8, data: &crate::nt::mdl::Buffer) -> 
         "RxCeTearDownConnection",
         "RxCeTearDownAddress",
         "RxCeTearDownTransport",
+        "RxCeQueryAdapterStatus",
+        "RxCeBuildConnectionOverMultipleTransports",
     ];
     for (routine, answer) in routines.into_iter().zip(answers) {
         outcome::status(
@@ -293,6 +442,11 @@ fn refused(run: &Run, f: &Fixture, level: u8, data: &crate::nt::mdl::Buffer) -> 
         "storage of the refused builds is unchanged",
         untouched(connection.bytes()) && untouched(vc.bytes()),
     )?;
+    holds("nothing is copied", untouched(adapter.to_vec()))?;
+    holds(
+        "storage of the refused builds is unchanged",
+        untouched(race.connection.bytes()) && untouched(race.vc.bytes()),
+    )?;
     let now = (
         f.vc.bytes(),
         f.connection.bytes(),
@@ -306,5 +460,8 @@ fn refused(run: &Run, f: &Fixture, level: u8, data: &crate::nt::mdl::Buffer) -> 
         f.vc.bytes().first_chunk().copied(),
         Some(RXCE_VC_SIGNATURE.to_le_bytes()),
     )?;
-    before.unchanged(run, "refused calls")
+    before.unchanged(run, "refused calls")?;
+    drop(race);
+    TRANSPORT.update(|state| state.dispatch_allowed = true);
+    Ok(())
 }

@@ -7,7 +7,7 @@ use crate::{
     fixture::{self, endpoint_closed, seen},
     nt::{status, time::SECOND},
     outcome::{self, Outcome, Run, holds, same},
-    race::{ALL, BEST, COMPLETION, FIRST, Race, won},
+    race::{self, ALL, BEST, COMPLETION, FIRST, Race, won},
     transport::{FileKind, Kind, Script, TRANSPORT},
 };
 
@@ -103,7 +103,11 @@ fn first_fails(run: &Run) -> Outcome {
                 same("AddressIndex", context.AddressIndex, 1)?;
                 outcome::status("Status", context.Status, status::SUCCESS)?;
                 let calls = COMPLETION.read(|seen| seen.calls);
-                same("calls of the completion routine", calls, usize::from(!decided))?;
+                same(
+                    "calls of the completion routine",
+                    calls,
+                    usize::from(!decided),
+                )?;
                 same("connects", seen(Kind::Connect), 2)?;
                 endpoint_closed(1)?;
                 race.close()?;
@@ -138,7 +142,11 @@ fn first_success(run: &Run) -> Outcome {
     fixture::ok("two successes before the return", race.build(FIRST))?;
     won(run, &race, 0)?;
     endpoint_closed(1)?;
-    same("calls of the completion routine", COMPLETION.read(|seen| seen.calls), 0)?;
+    same(
+        "calls of the completion routine",
+        COMPLETION.read(|seen| seen.calls),
+        0,
+    )?;
     race.close()
 }
 
@@ -228,10 +236,14 @@ fn all_fail(run: &Run) -> Outcome {
         }
         let answer = race.build(option);
         outcome::status("all fail before the return", answer, failures[0])?;
-        same("calls of the completion routine", COMPLETION.read(|seen| seen.calls), 0)?;
+        same(
+            "calls of the completion routine",
+            COMPLETION.read(|seen| seen.calls),
+            0,
+        )?;
         race.nothing_built()?;
         endpoint_closed(3)?;
-        before.unchanged(run, "a race that nobody won")?;
+        settled(run, &before)?;
 
         for order in [[0, 1, 2], [2, 1, 0], [1, 2, 0]] {
             COMPLETION.update(|seen| {
@@ -249,18 +261,21 @@ fn all_fail(run: &Run) -> Outcome {
             let (code, _) = race.completed()?;
             outcome::status("the status in the context", code, failures[0])?;
             race.nothing_built()?;
-            // The engine's own part of the job may go a moment after the routine returned.
             settled(run, &before)?;
         }
         // The lowest index that was tried: the first could not even be opened.
-        race.script(0, Kind::Open(FileKind::Endpoint), Script::Inline(status::DEVICE_NOT_READY));
+        race.script(
+            0,
+            Kind::Open(FileKind::Endpoint),
+            Script::Inline(status::DEVICE_NOT_READY),
+        );
         for (index, failure) in failures.into_iter().enumerate() {
             race.script(index, Kind::Connect, Script::Inline(failure));
         }
         let answer = race.build(option);
         outcome::status("the first one not opened", answer, failures[1])?;
         race.nothing_built()?;
-        before.unchanged(run, "a race that nobody won")?;
+        settled(run, &before)?;
         race.close()?;
         same("callbacks", fixture::calls(), 0)?;
         next_round()?;
@@ -268,14 +283,7 @@ fn all_fail(run: &Run) -> Outcome {
     Ok(())
 }
 
-/// Waits until the engine holds what it held then: a job ends after the routine it called.
+/// Waits until the engine holds what it held then.
 pub(super) fn settled(run: &Run, before: &outcome::Balance) -> Outcome {
-    for _ in 0..20 {
-        if before.unchanged(run, "").is_ok() {
-            return Ok(());
-        }
-        // A moment of the clock, in which the job may run: nothing else tells of its end.
-        COMPLETION.wait_until(SECOND / 10, |_| false);
-    }
-    before.unchanged(run, "after the race")
+    race::settled(|| before.unchanged(run, "after the race"))
 }

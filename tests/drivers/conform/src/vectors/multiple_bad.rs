@@ -67,9 +67,13 @@ fn bad_arguments(run: &Run) -> Outcome {
     }
     let good = race.context.read();
     let contexts: [Change<rxce_client::RXCE_CONNECTION_COMPLETION_CONTEXT>; 4] = [
-        ("no connection", |context| context.pConnection = ptr::null_mut()),
+        ("no connection", |context| {
+            context.pConnection = ptr::null_mut()
+        }),
         ("no circuit", |context| context.pVc = ptr::null_mut()),
-        ("one structure for both", |context| context.pVc = context.pConnection.cast()),
+        ("one structure for both", |context| {
+            context.pVc = context.pConnection.cast()
+        }),
         ("structures that overlap", |context| {
             context.pVc = context.pConnection.wrapping_byte_add(8).cast();
         }),
@@ -81,8 +85,12 @@ fn bad_arguments(run: &Run) -> Outcome {
         refused(what, answer)?;
     }
     let bad_remote: [Change<rxce_client::RXCE_CONNECTION_INFORMATION>; 3] = [
-        ("no remote address", |info| info.RemoteAddress = ptr::null_mut()),
-        ("a remote address of no bytes", |info| info.RemoteAddressLength = 0),
+        ("no remote address", |info| {
+            info.RemoteAddress = ptr::null_mut()
+        }),
+        ("a remote address of no bytes", |info| {
+            info.RemoteAddressLength = 0
+        }),
         ("a negative length", |info| info.RemoteAddressLength = -1),
     ];
     for (what, change) in bad_remote {
@@ -92,7 +100,11 @@ fn bad_arguments(run: &Run) -> Outcome {
         });
         refused(what, answer)?;
     }
-    same("endpoints opened", seen(Kind::Open(FileKind::Endpoint)), opened)?;
+    same(
+        "endpoints opened",
+        seen(Kind::Open(FileKind::Endpoint)),
+        opened,
+    )?;
     before.unchanged(run, "refused calls")?;
 
     // Structures that are built stay what they are.
@@ -111,10 +123,18 @@ fn bad_arguments(run: &Run) -> Outcome {
         race.context.write(good);
         refused("a structure that is built", answer)?;
     }
-    same("the live structures", (live.connection.bytes(), live.vc.bytes()), bytes)?;
+    same(
+        "the live structures",
+        (live.connection.bytes(), live.vc.bytes()),
+        bytes,
+    )?;
     before.unchanged(run, "refused calls")?;
     live.close()?;
-    same("calls of the completion routine", COMPLETION.read(|seen| seen.calls), 0)?;
+    same(
+        "calls of the completion routine",
+        COMPLETION.read(|seen| seen.calls),
+        0,
+    )?;
     same("callbacks", fixture::calls(), 0)?;
     race.close()
 }
@@ -123,7 +143,10 @@ fn useless_addresses(run: &Run) -> Outcome {
     let race = Race::among(2)?;
     let datagrams = Fixture::addressed(Personality::Datagram)?;
     let gone = Fixture::addressed(Personality::NoZeroLength)?;
-    fixture::ok("RxCeTearDownAddress", engine::tear_down_address(gone.address.ptr()))?;
+    fixture::ok(
+        "RxCeTearDownAddress",
+        engine::tear_down_address(gone.address.ptr()),
+    )?;
     let Some(first) = race.stacks.first() else {
         return Err(Trouble::Failed("a race without addresses".into()));
     };
@@ -166,9 +189,17 @@ fn useless_addresses(run: &Run) -> Outcome {
     addresses.push(race.addresses().get(1).copied().unwrap_or(ptr::null_mut()));
     let answer = race.build_over(BEST, &mut addresses, ptr::null_mut());
     fixture::ok("one good address", answer)?;
-    same("AddressIndex", race.context.read().AddressIndex as usize, useless.len())?;
+    same(
+        "AddressIndex",
+        race.context.read().AddressIndex as usize,
+        useless.len(),
+    )?;
     won(run, &race, 1)?;
-    same("calls of the completion routine", COMPLETION.read(|seen| seen.calls), 0)?;
+    same(
+        "calls of the completion routine",
+        COMPLETION.read(|seen| seen.calls),
+        0,
+    )?;
     datagrams.close()?;
     gone.close()?;
     race.close()
@@ -179,7 +210,7 @@ fn without_memory(run: &Run) -> Outcome {
     let race = Race::among(2)?;
     let files = || TRANSPORT.read(crate::transport::state::State::open_files);
     for nth in 0..200 {
-        let (before, sent, open) = (run.balance(), requests(), files());
+        let (before, connects, open) = (run.balance(), seen(Kind::Connect), files());
         race.reset_context();
         let (answer, calls) = if nth == 0 {
             (faults.all(|| race.build(FIRST)), u32::MAX)
@@ -192,7 +223,10 @@ fn without_memory(run: &Run) -> Outcome {
             race.losers_gone()?;
             fixture::ok("RxCeTearDownVC", engine::tear_down_vc(race.vc.ptr()))?;
             let connection = race.connection.ptr();
-            fixture::ok("RxCeTearDownConnection", engine::tear_down_connection(connection))?;
+            fixture::ok(
+                "RxCeTearDownConnection",
+                engine::tear_down_connection(connection),
+            )?;
             if calls < nth {
                 holds("many calls could fail", nth > 10)?;
                 break;
@@ -200,14 +234,23 @@ fn without_memory(run: &Run) -> Outcome {
         } else {
             let expected = Named(status::INSUFFICIENT_RESOURCES);
             same(&format!("call {nth} failing"), Named(answer), expected)?;
-            same("requests: nothing is started", requests(), sent)?;
+            // Endpoints may have been opened and associated by then, and are closed again; no peer has heard of it.
+            same(
+                "connects: nothing is started",
+                seen(Kind::Connect),
+                connects,
+            )?;
             same("open files of the transport", files(), open)?;
             race.nothing_built()?;
             before.unchanged(run, &format!("call {nth} failing"))?;
         }
         holds("fewer than 199 calls", nth < 199)?;
     }
-    same("calls of the completion routine", COMPLETION.read(|seen| seen.calls), 0)?;
+    same(
+        "calls of the completion routine",
+        COMPLETION.read(|seen| seen.calls),
+        0,
+    )?;
     race.close()?;
     multiple::next_round()?;
 
@@ -244,7 +287,12 @@ fn same_address(run: &Run) -> Outcome {
         race.losers_gone()?;
         same("AddressIndex", race.context.read().AddressIndex, 0)?;
         same("counts of its parents", race.counts(0), [1; 4])?;
-        same("connects", seen(Kind::Connect), 5)?;
+        // Once it is decided, the others need not even try.
+        let connects = seen(Kind::Connect);
+        holds(
+            "each is tried, or it is decided",
+            connects == 5 || option != ALL && connects > 0,
+        )?;
         fixture::endpoint_closed(4)?;
         race.close()?;
         fixture::endpoint_closed(5)?;

@@ -7,8 +7,8 @@ use crate::{
     client::{CLIENT, Call},
     engine,
     fixture::{self, called, calls, disconnects, held, last},
-    nt::{status, time},
-    outcome::{self, Outcome, Run, holds, same},
+    nt::{event::Event, sim::Break, status, thread::Thread, time, watch::Watch},
+    outcome::{self, Outcome, Run, Trouble, holds, same},
     race::{BEST, COMPLETION, FIRST, Race},
     transport::{self, Indication, Kind, Script, TRANSPORT},
 };
@@ -33,6 +33,11 @@ pub(super) const VECTORS: &[Vector] = &[
         "M10",
         "losers whose peers disconnect, send, or whose address fails: no callback",
         losers_early,
+    ),
+    own(
+        "M18",
+        "a connect that succeeds between two submissions, and two that succeed at once",
+        at_once,
     ),
 ];
 
@@ -93,7 +98,11 @@ fn disconnected_early(_run: &Run) -> Outcome {
     fixture::ok("the routine", answer)?;
     same("Disconnect callbacks", called(Call::Disconnect), 1)?;
     same("State", race.vc.read().State, RXCE_VC_DISCONNECTED)?;
-    same("calls of the completion routine", COMPLETION.read(|seen| seen.calls), 0)?;
+    same(
+        "calls of the completion routine",
+        COMPLETION.read(|seen| seen.calls),
+        0,
+    )?;
     race.close()
 }
 
@@ -116,11 +125,19 @@ fn data_early(_run: &Run) -> Outcome {
     holds("the engine fetches what it held back", came)?;
     let record = last(Kind::Receive)?;
     same("from the winner", record.file, race.endpoint(1))?;
-    same("bytes delivered", transport::complete_with_data(&data), Some(40))?;
+    same(
+        "bytes delivered",
+        transport::complete_with_data(&data),
+        Some(40),
+    )?;
     let stream = CLIENT.read(|client| client.stream().to_vec());
     same("the bytes given to Receive", &stream[..], &data[..])?;
     let call = CLIENT.read(|client| client.last(Call::Receive));
-    same("Receive's circuit", call.map(|call| call.vc), Some(race.vc.ptr()))?;
+    same(
+        "Receive's circuit",
+        call.map(|call| call.vc),
+        Some(race.vc.ptr()),
+    )?;
     if held(Kind::Receive) == 0 {
         let taken = Indication {
             status: status::SUCCESS,
@@ -158,7 +175,10 @@ fn error_early(_run: &Run) -> Outcome {
     race.connects(Script::PEND);
     outcome::status("the routine", race.build(BEST), status::PENDING)?;
     race.end(1, status::SUCCESS)?;
-    let file = race.stacks.get(1).map_or(usize::MAX, fixture::Fixture::address_file);
+    let file = race
+        .stacks
+        .get(1)
+        .map_or(usize::MAX, fixture::Fixture::address_file);
     transport::error(file, status::LINK_FAILED);
     // The address's own callback is nobody's secret.
     same("address Error callbacks", called(Call::AddressError), 1)?;
@@ -173,7 +193,11 @@ fn error_early(_run: &Run) -> Outcome {
     same("Error", seen, Some((race.vc.ptr(), status::LINK_FAILED)))?;
     same("State", race.vc.read().State, RXCE_VC_DISCONNECTED)?;
     race.close()?;
-    same("connection Error callbacks", called(Call::ConnectionError), 1)?;
+    same(
+        "connection Error callbacks",
+        called(Call::ConnectionError),
+        1,
+    )?;
     same("Disconnect callbacks", called(Call::Disconnect), 0)
 }
 
@@ -196,11 +220,89 @@ fn losers_early(_run: &Run) -> Outcome {
         let late = transport::receive(race.endpoint(index), &mut [1; 8], 8);
         same("data for a loser that is gone", late, Some(HELD_BACK))?;
         let late = transport::disconnect(race.endpoint(index), ABORT);
-        same("a disconnect of a loser that is gone", late, Some(status::SUCCESS))?;
+        same(
+            "a disconnect of a loser that is gone",
+            late,
+            Some(status::SUCCESS),
+        )?;
     }
     same("callbacks", calls(), 0)?;
     same("receives", fixture::seen(Kind::Receive), 0)?;
     same("State", race.vc.read().State, RXCE_VC_ACTIVE)?;
     race.close()?;
     same("callbacks at the end", calls(), 0)
+}
+
+/// The stop before the second connect's submission.
+static STOP: Watch<Option<Break>> = Watch::new(None);
+
+fn stop_before_the_next(_endpoint: usize) {
+    if STOP.read(Option::is_none) {
+        let stop = Break::before_io_call_driver();
+        STOP.update(|slot| *slot = stop);
+    }
+}
+
+fn at_once(_run: &Run) -> Outcome {
+    super::faults()?;
+    let race = Race::among(2)?;
+    fixture::script_hook(Kind::Connect, stop_before_the_next);
+    let build = Thread::start(|| race.build(FIRST))?;
+    let armed = STOP.wait_until(time::PATIENCE, Option::is_some);
+    let stop = STOP.update(Option::take);
+    let stop =
+        stop.ok_or_else(|| Trouble::NotPossible("stopping at a chosen kernel call".into()))?;
+    let reached = stop.is_reached_within(time::PATIENCE);
+    let ended = race.end(0, status::SUCCESS);
+    fixture::script(Kind::Connect, Script::PEND);
+    stop.go_on();
+    let answer = build.join("the routine")?;
+    holds(
+        "the routine stops before its second connect",
+        armed && reached,
+    )?;
+    ended?;
+    // Decided before the return: the routine itself finishes the job.
+    fixture::ok("the routine", answer)?;
+    same(
+        "calls of the completion routine",
+        COMPLETION.read(|seen| seen.calls),
+        0,
+    )?;
+    same("AddressIndex", race.context.read().AddressIndex, 0)?;
+    race.losers_gone()?;
+    race.close()?;
+    next_round()?;
+
+    for round in 0..24 {
+        let option = if round % 2 == 0 { FIRST } else { BEST };
+        let race = Race::among(2)?;
+        race.connects(Script::PEND);
+        let go = Event::new();
+        outcome::status("the routine", race.build(option), status::PENDING)?;
+        let end = |index| {
+            let (go, race) = (&go, &race);
+            Thread::start(move || {
+                go.wait(time::PATIENCE);
+                // The loser's may be closed by then.
+                let _ = race.end(index, status::SUCCESS);
+            })
+        };
+        let threads = [end(0)?, end(1)?];
+        go.set();
+        for thread in threads {
+            thread.join("a completion")?;
+        }
+        let (code, index) = race.completed()?;
+        outcome::status("the status in the context", code, status::SUCCESS)?;
+        if option == BEST {
+            same("AddressIndex", index, 0)?;
+        }
+        race.losers_gone()?;
+        same("State", race.vc.read().State, RXCE_VC_ACTIVE)?;
+        same("callbacks", calls(), 0)?;
+        race.close()?;
+        next_round()?;
+    }
+    Ok(())
 }

@@ -1,6 +1,9 @@
 //! RxCeBuildConnectionOverMultipleTransports: while the losers are being closed (rxce.md §5.8, vector M3, and T8).
 
-use core::{ptr, sync::atomic::{AtomicI32, Ordering}};
+use core::{
+    ptr,
+    sync::atomic::{AtomicI32, Ordering},
+};
 
 use rxce_client::{RXCE_CONNECTION_COMPLETION_CONTEXT, RXCE_CONNECTION_SIGNATURE};
 
@@ -11,7 +14,7 @@ use crate::{
     fixture::{self, called, calls, endpoint_closed},
     nt::{event::Event, pool::Block, status, thread::Thread, time, time::SECOND},
     outcome::{self, Outcome, Run, Trouble, holds, same},
-    race::{BEST, COMPLETION, FIRST, PROVIDERS, Race},
+    race::{self, BEST, COMPLETION, FIRST, PROVIDERS, Race},
     transport::{self, Kind, Script, TRANSPORT},
 };
 
@@ -43,7 +46,8 @@ static INSIDE: [AtomicI32; 2] = [const { AtomicI32::new(status::PENDING) }; 2];
 
 fn tear_down_inside(context: *mut RXCE_CONNECTION_COMPLETION_CONTEXT) {
     // SAFETY: The race's context and structures outlive the completion routine.
-    let (connection, vc) = unsafe { ((*context).pConnection, (*context).pVc) };
+    let told = unsafe { &*context };
+    let (connection, vc) = (told.pConnection, told.pVc);
     let [first, second] = &INSIDE;
     first.store(engine::tear_down_vc(vc), Ordering::SeqCst);
     second.store(engine::tear_down_connection(connection), Ordering::SeqCst);
@@ -75,11 +79,16 @@ fn torn_down_inside(run: &Run) -> Outcome {
         go_on.set();
         let (code, index) = race.completed()?;
         holds("a loser is being closed", closing)?;
-        holds("the completion routine does not wait for losers", called_back)?;
+        holds(
+            "the completion routine does not wait for losers",
+            called_back,
+        )?;
         holds("the tear-down in it does", !early)?;
         outcome::status("the status in the context", code, status::SUCCESS)?;
         same("AddressIndex", index, u32::from(owed))?;
-        let answers = INSIDE.each_ref().map(|answer| answer.load(Ordering::SeqCst));
+        let answers = INSIDE
+            .each_ref()
+            .map(|answer| answer.load(Ordering::SeqCst));
         fixture::ok("RxCeTearDownVC in the completion routine", answers[0])?;
         fixture::ok("RxCeTearDownConnection in it", answers[1])?;
         race.nothing_built()?;
@@ -115,8 +124,8 @@ fn clean_up_event(_run: &Run) -> Outcome {
         let closing = entered.wait(time::PATIENCE);
         let event = race.vc.read().pCleanUpEvent;
         // SAFETY: The event lives in the engine's block of the circuit, which is built.
-        let signalled = !event.is_null()
-            && unsafe { crate::nt::event::wait_for(event.cast(), SECOND) };
+        let signalled =
+            !event.is_null() && unsafe { crate::nt::event::wait_for(event.cast(), SECOND) };
         // A loser's parents are in use until it is gone.
         let counts = race.counts(1);
         let vc = Shared(race.vc.ptr());
@@ -133,14 +142,21 @@ fn clean_up_event(_run: &Run) -> Outcome {
         same("counts of the loser's parents", counts, [1; 4])?;
         fixture::ok("a send meanwhile", sent)?;
         holds("tear-down waits for the losers", !early)?;
-        same("counts of the loser's parents at the end", race.counts(1), [0; 4])?;
+        same(
+            "counts of the loser's parents at the end",
+            race.counts(1),
+            [0; 4],
+        )?;
         race.close()?;
         multiple::next_round()?;
     }
     // Nobody to clean up: no event.
     let race = Race::among(1)?;
     fixture::ok("the routine", race.build(FIRST))?;
-    holds("pCleanUpEvent is NULL without losers", race.vc.read().pCleanUpEvent.is_null())?;
+    holds(
+        "pCleanUpEvent is NULL without losers",
+        race.vc.read().pCleanUpEvent.is_null(),
+    )?;
     race.close()
 }
 
@@ -165,7 +181,9 @@ impl Device {
 
     fn pending(&self) -> i32 {
         let bytes = self.0.bytes();
-        let count = bytes.get(PENDING_COUNT..).and_then(|rest| rest.first_chunk());
+        let count = bytes
+            .get(PENDING_COUNT..)
+            .and_then(|rest| rest.first_chunk());
         count.copied().map_or(-1, i32::from_le_bytes)
     }
 }
@@ -196,10 +214,18 @@ fn pending_requests(_run: &Run) -> Outcome {
     race.losers_gone()?;
     let ended = finished.wait(time::PATIENCE);
     holds("a loser is being closed", closing)?;
-    same("AsynchronousRequestsPending while a loser closes", while_closing, 1)?;
+    same(
+        "AsynchronousRequestsPending while a loser closes",
+        while_closing,
+        1,
+    )?;
     holds("the event is not signalled before", !early)?;
     holds("the event is signalled when the last is gone", ended)?;
-    same("AsynchronousRequestsPending at the end", device.pending(), 0)?;
+    same(
+        "AsynchronousRequestsPending at the end",
+        device.pending(),
+        0,
+    )?;
     race.close()?;
     multiple::next_round()?;
 
@@ -223,14 +249,8 @@ fn pending_requests(_run: &Run) -> Outcome {
         race.end(0, status::CONNECTION_REFUSED)?;
         race.completed()?;
         same("AsynchronousRequestsPending", pending, i32::from(counts))?;
-        // The count goes with the job, a moment after the completion routine returned.
-        for _ in 0..20 {
-            if device.pending() == 0 {
-                break;
-            }
-            COMPLETION.wait_until(SECOND / 10, |_| false);
-        }
-        same("the device's bytes", device.0.bytes(), bytes)?;
+        // The count goes with the race.
+        race::settled(|| same("the device's bytes", device.0.bytes(), bytes.clone()))?;
         race.close()?;
         multiple::next_round()?;
     }
@@ -247,7 +267,11 @@ fn reserved(_run: &Run) -> Outcome {
     outcome::status("initiate", engine::initiate(vc), bad)?;
     outcome::status("RxCeTearDownVC", engine::tear_down_vc(vc), bad)?;
     let connection = race.connection.ptr();
-    outcome::status("RxCeTearDownConnection", engine::tear_down_connection(connection), bad)?;
+    outcome::status(
+        "RxCeTearDownConnection",
+        engine::tear_down_connection(connection),
+        bad,
+    )?;
     outcome::status("RxCeBuildVC", engine::build_vc(vc, connection), bad)?;
     let data = fixture::buffer(b"too early")?;
     let sent = fixture::send(vc, &data, 1);
@@ -267,7 +291,11 @@ fn reserved(_run: &Run) -> Outcome {
     race.end(1, status::SUCCESS)?;
     race.completed()?;
     race.losers_gone()?;
-    same("the connection", signature(&race.connection.bytes()), RXCE_CONNECTION_SIGNATURE)?;
+    same(
+        "the connection",
+        signature(&race.connection.bytes()),
+        RXCE_CONNECTION_SIGNATURE,
+    )?;
     same("callbacks", calls(), 0)?;
     fixture::ok("initiate", engine::initiate(vc))?;
     same("Disconnect callbacks", called(Call::Disconnect), 0)?;

@@ -1,0 +1,259 @@
+//! Storms of conform.sys against the built rxce.sys, debug and release: fixed seeds here, fresh ones with `cargo xtask soak`.
+//!
+//! Each storm is a machine of its own, and prints its seed. The seed fixes what every thread chooses, not how the
+//! threads interleave: a seed that failed is worth running more than once (`STORM_SEED`, `STORM_FLAGS`, `STORM_ROUNDS`).
+
+use std::{
+    env,
+    fmt::Write as _,
+    path::{Path, PathBuf},
+    process::{Command, ExitCode},
+    str::FromStr,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use conform_ioctl::{
+    DEVICE_NAME, IOCTL_STORM, StormCount, StormFlags, StormRequest, StormResult,
+};
+use libtest_mimic::{Arguments, Failed, Trial};
+use ntsim::{Driver, File, Options, TraceMode};
+
+/// Tells a child process where the images are; with it come the seed, the flags, the threads and the rounds.
+const IMAGES: &str = "STORM_IMAGES";
+const SEED: &str = "STORM_SEED";
+const FLAGS: &str = "STORM_FLAGS";
+const THREADS: &str = "STORM_THREADS";
+const ROUNDS: &str = "STORM_ROUNDS";
+/// Seconds to run fresh seeds for, or `forever`, instead of the tests.
+const SOAK: &str = "STORM_SOAK";
+/// Real time that one storm gets.
+const LIMIT: Duration = Duration::from_secs(300);
+
+/// A storm that the test command runs.
+struct Fixed {
+    name: &'static str,
+    request: StormRequest,
+}
+
+const fn fixed(name: &'static str, seed: u64, threads: u32, rounds: u32, flags: u32) -> Fixed {
+    Fixed {
+        name,
+        request: StormRequest {
+            seed,
+            threads,
+            rounds,
+            flags: StormFlags(flags),
+        },
+    }
+}
+
+const FIXED: &[Fixed] = &[
+    fixed("plain", 0x51EE_7001, 4, 400, 0),
+    fixed("stuck requests", 0x51EE_7002, 4, 400, StormFlags::STUCK),
+    fixed(
+        "address errors, late calls",
+        0x51EE_7003,
+        4,
+        400,
+        StormFlags::ERRORS | StormFlags::LATE,
+    ),
+    fixed(
+        "abortive and unruly",
+        0x51EE_7004,
+        4,
+        400,
+        StormFlags::ABORTIVE | StormFlags::UNRULY | StormFlags::STUCK,
+    ),
+    fixed("memory fails", 0x51EE_7005, 4, 400, StormFlags::FAULTS),
+    fixed("everything", 0x51EE_7006, 6, 400, StormFlags::ALL),
+];
+
+fn main() -> ExitCode {
+    let result = if let Some(images) = env::var_os(IMAGES) {
+        child(Path::new(&images))
+    } else if let Ok(limit) = env::var(SOAK) {
+        soak(&limit)
+    } else {
+        let trials = ["debug", "release"].into_iter().flat_map(trials).collect();
+        return libtest_mimic::run(&Arguments::from_args(), trials).exit_code();
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn images(profile: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("../../target/drivers")
+        .join(profile)
+        .join("x86_64")
+}
+
+fn trials(profile: &'static str) -> impl Iterator<Item = Trial> {
+    FIXED.iter().map(move |storm| {
+        let seed = storm.request.seed;
+        let name = format!("{profile}::{} (seed {seed:#x})", storm.name);
+        Trial::test(name, move || {
+            let text = run_child(&images(profile), &storm.request).map_err(|error| Failed::from(format!("{error:#}")))?;
+            println!("{profile}, {}: {text}", storm.name);
+            Ok(())
+        })
+    })
+}
+
+/// Runs a storm in a process of its own; what it counted, or why it failed.
+fn run_child(images: &Path, request: &StormRequest) -> Result<String> {
+    let output = Command::new(env::current_exe()?)
+        .env(IMAGES, images)
+        .env(SEED, format!("{:#x}", request.seed))
+        .env(FLAGS, format!("{:#x}", request.flags.0))
+        .env(THREADS, request.threads.to_string())
+        .env(ROUNDS, request.rounds.to_string())
+        .output()?;
+    let [out, err] =
+        [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    ensure!(
+        output.status.success(),
+        "{} {request:x?}\n{out}{err}",
+        output.status
+    );
+    Ok(out.trim().to_owned())
+}
+
+/// A number from the environment, decimal or hexadecimal.
+fn number<T: FromStr + TryFrom<u64>>(name: &str) -> Result<Option<T>> {
+    let Ok(text) = env::var(name) else {
+        return Ok(None);
+    };
+    let value = match text.strip_prefix("0x") {
+        Some(digits) => u64::from_str_radix(digits, 16).ok(),
+        None => text.parse().ok(),
+    };
+    let value = value.and_then(|value| T::try_from(value).ok());
+    value
+        .map(Some)
+        .with_context(|| format!("{name}={text} is not a number that fits"))
+}
+
+/// Boots, loads both drivers, lets the storm go, unloads them, and sees that nothing is left.
+fn child(images: &Path) -> Result<()> {
+    let request = StormRequest {
+        seed: number(SEED)?.context("no seed")?,
+        threads: number(THREADS)?.unwrap_or(4),
+        rounds: number(ROUNDS)?.unwrap_or(400),
+        flags: StormFlags(number(FLAGS)?.unwrap_or(0)),
+    };
+    thread::spawn(|| {
+        thread::sleep(LIMIT);
+        eprintln!("no result in {} s of real time", LIMIT.as_secs());
+        std::process::exit(97);
+    });
+    ntsim::boot(Options {
+        trace: TraceMode::Ring(2000),
+        seed: request.seed,
+        ..Options::default()
+    });
+    let load = |name: &str| -> Result<Driver> {
+        let path = images.join(name);
+        let driver = Driver::load(&path).with_context(|| {
+            format!(
+                "cannot load {} (made by `cargo xtask build --all`)",
+                path.display()
+            )
+        })?;
+        let status = driver.start();
+        ensure!(status >= 0, "DriverEntry of {name} returned {status:#010X}");
+        Ok(driver)
+    };
+    let (rxce, conform) = (load("rxce.sys")?, load("conform.sys")?);
+    let device = File::open(DEVICE_NAME).with_context(|| format!("cannot open {DEVICE_NAME}"))?;
+    let output = device
+        .ioctl(IOCTL_STORM, &request.to_bytes(), StormResult::SIZE)
+        .context("IOCTL_STORM")?;
+    let result = StormResult::from_bytes(&output).context("the result is malformed")?;
+    println!("{}", summary(&request, &result));
+    if result.violated {
+        // Its threads are where they were: nothing can be unloaded.
+        eprintln!("after {} rounds: {}", result.rounds, result.text.as_str());
+        std::process::exit(1);
+    }
+    ensure!(
+        result.rounds == request.rounds,
+        "only {} rounds",
+        result.rounds
+    );
+    drop(device);
+    conform.unload().context("conform.sys")?;
+    rxce.unload().context("rxce.sys")?;
+    at_work(&result)
+}
+
+/// A storm in which nothing happened shows nothing.
+fn at_work(result: &StormResult) -> Result<()> {
+    let needed = [
+        StormCount::Built,
+        StormCount::Sent,
+        StormCount::SentAndWaited,
+        StormCount::Initiated,
+        StormCount::TornDown,
+        StormCount::SendCompleted,
+        StormCount::Received,
+        StormCount::Ready,
+        StormCount::Disconnected,
+        StormCount::EndedLater,
+    ];
+    for count in needed {
+        if result.counts[count as usize] == 0 {
+            bail!("nothing of this kind happened: {}", StormCount::NAMES[count as usize]);
+        }
+    }
+    Ok(())
+}
+
+fn summary(request: &StormRequest, result: &StormResult) -> String {
+    let mut text = format!(
+        "seed {:#x}, flags {:#x}, {} threads, {} rounds",
+        request.seed, request.flags.0, request.threads, result.rounds
+    );
+    for (name, count) in StormCount::NAMES.iter().zip(result.counts) {
+        if count > 0 {
+            // Writing to a string cannot fail.
+            let _ = write!(text, "; {count} {name}");
+        }
+    }
+    text
+}
+
+/// Fresh seeds, one after the other, until the time is over or a storm fails.
+fn soak(limit: &str) -> Result<()> {
+    let limit = match limit {
+        "forever" => None,
+        seconds => Some(Duration::from_secs(seconds.parse()?)),
+    };
+    let started = Instant::now();
+    let mut seed = match number(SEED)? {
+        Some(seed) => seed,
+        None => rand::random(),
+    };
+    let mut storms = 0_u64;
+    while limit.is_none_or(|limit| started.elapsed() < limit) {
+        let profile = if storms % 2 == 0 { "release" } else { "debug" };
+        let request = StormRequest {
+            seed,
+            threads: 2 + (seed >> 8) as u32 % (StormRequest::MOST_THREADS - 1),
+            rounds: number(ROUNDS)?.unwrap_or(400),
+            flags: StormFlags(number(FLAGS)?.unwrap_or(seed as u32 & StormFlags::ALL)),
+        };
+        println!("{profile}: {}", run_child(&images(profile), &request)?);
+        storms += 1;
+        seed = seed.wrapping_mul(0xD134_2543_DE82_EF95).wrapping_add(1);
+    }
+    println!("{storms} storms in {} s, none failed", started.elapsed().as_secs());
+    Ok(())
+}
