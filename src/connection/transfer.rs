@@ -2,14 +2,14 @@
 
 use core::{
     cell::UnsafeCell,
-    sync::atomic::{AtomicU8, Ordering},
+    sync::atomic::{AtomicUsize, Ordering},
 };
 
 use rxce_engine::receive::Channel;
 use wdk_sys::PMDL;
 
 use crate::{
-    nt::mdl::Mdl,
+    nt::{mdl::Mdl, thread},
     tdi::bindings::{TDI_RECEIVE_EXPEDITED, TDI_RECEIVE_NORMAL},
 };
 
@@ -39,15 +39,14 @@ pub(super) struct Transfer {
     channel: Channel,
     /// For whoever has the guard of the stream.
     destination: UnsafeCell<Destination>,
-    submission: AtomicU8,
+    /// The thread that is inside `IoCallDriver`, and whether it has seen the completion there.
+    submission: AtomicUsize,
 }
 
 /// Nobody is between hand-over and return.
-const IDLE: u8 = 0;
-/// The submitter has not returned from `IoCallDriver`.
-const SUBMITTING: u8 = 1;
-/// The request was completed meanwhile; the submitter goes on with it.
-const COMPLETED: u8 = 2;
+const IDLE: usize = 0;
+/// Set beside the submitting thread's number: the request was completed by the same thread, which goes on with it.
+const COMPLETED: usize = 1;
 
 impl Transfer {
     /// An unused transfer.
@@ -55,7 +54,7 @@ impl Transfer {
         Self {
             channel,
             destination: UnsafeCell::new(Destination::Nowhere),
-            submission: AtomicU8::new(IDLE),
+            submission: AtomicUsize::new(IDLE),
         }
     }
 
@@ -76,20 +75,32 @@ impl Transfer {
         unsafe { &mut *self.destination.get() }
     }
 
-    /// Notes that the request is about to be handed over by a submitter.
+    /// Notes that this thread is about to hand the request over.
     pub(super) fn begin_submission(&self) {
-        self.submission.store(SUBMITTING, Ordering::Release);
+        self.submission.store(thread::current(), Ordering::Release);
     }
 
-    /// Notes that the submitter is back; `true` if the request is over and its completion was left to the submitter.
+    /// Notes that this thread is back; `true` if it has completed the request itself meanwhile and goes on with it now.
+    ///
+    /// Another thread that completed the request has gone on with it, and may have submitted it again already.
     pub(super) fn end_submission(&self) -> bool {
-        self.submission.swap(IDLE, Ordering::AcqRel) == COMPLETED
+        let own = thread::current();
+        let completed = self.swap_if(own | COMPLETED, IDLE);
+        if !completed {
+            self.swap_if(own, IDLE);
+        }
+        completed
     }
 
-    /// Leaves a completion to the submitter; `false` if there is none, or it is back already.
+    /// Leaves a completion to the submitter, if that is this very thread further up its stack.
     pub(super) fn leave_to_submitter(&self) -> bool {
+        let own = thread::current();
+        self.swap_if(own, own | COMPLETED)
+    }
+
+    fn swap_if(&self, old: usize, new: usize) -> bool {
         self.submission
-            .compare_exchange(SUBMITTING, COMPLETED, Ordering::AcqRel, Ordering::Acquire)
+            .compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire)
             .is_ok()
     }
 

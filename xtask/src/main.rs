@@ -1,7 +1,7 @@
 //! `cargo xtask`: everything a Linux host does with this project, in one command each.
 //!
 //! One file per errand: [`setup`] installs what is missing, [`toolchain`] decides which compiler builds drivers, [`drivers`] builds
-//! them, [`image`] checks what was built, [`wdk_crates`] what they are made of, [`demo`] and [`mod@test`] run it.
+//! them, [`image`] checks what was built, [`wdk_crates`] what they are made of, [`demo`], [`soak`] and [`mod@test`] run it.
 
 use std::process::ExitCode;
 
@@ -12,6 +12,7 @@ mod demo;
 mod drivers;
 mod image;
 mod setup;
+mod soak;
 mod tally;
 mod test;
 mod toolchain;
@@ -36,6 +37,8 @@ enum Errand {
     CheckImage,
     /// Reads a file from a 9P server through the drivers, in the simulated kernel.
     Demo(demo::Options),
+    /// Lets storms loose on the drivers, with fresh seeds, until one fails or the time is over.
+    Soak(soak::Options),
     /// Runs every check and every test.
     Test,
 }
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
         Errand::Build(selection) => drivers::run(&selection).map(|()| ExitCode::SUCCESS),
         Errand::CheckImage => check_images(),
         Errand::Demo(options) => demo::run(&options).map(|()| ExitCode::SUCCESS),
+        Errand::Soak(options) => soak::run(&options).map(|()| ExitCode::SUCCESS),
         Errand::Test => test::run(),
     };
     match result {

@@ -267,8 +267,9 @@ unsafe fn complete(request: Handle) {
     }
 }
 
-/// Hands a listed request over; `true` if it was over before the transport returned, and the completion's part is the
-/// caller's. So a transport that completes inline does not nest our completions on the stack. The submitter's part goes.
+/// Hands a listed request over; `true` if this thread has completed it before the transport returned, and the completion's
+/// part is the caller's. So a transport that completes inline does not nest our completions on the stack. The submitter's
+/// part goes.
 fn submit(circuit: &Circuit, request: Handle) -> bool {
     let Some(transfer) = request.get().transfer() else {
         return false;

@@ -14,9 +14,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
-use conform_ioctl::{
-    DEVICE_NAME, IOCTL_STORM, StormCount, StormFlags, StormRequest, StormResult,
-};
+use conform_ioctl::{DEVICE_NAME, IOCTL_STORM, StormCount, StormFlags, StormRequest, StormResult};
 use libtest_mimic::{Arguments, Failed, Trial};
 use ntsim::{Driver, File, Options, TraceMode};
 
@@ -100,7 +98,8 @@ fn trials(profile: &'static str) -> impl Iterator<Item = Trial> {
         let seed = storm.request.seed;
         let name = format!("{profile}::{} (seed {seed:#x})", storm.name);
         Trial::test(name, move || {
-            let text = run_child(&images(profile), &storm.request).map_err(|error| Failed::from(format!("{error:#}")))?;
+            let text = run_child(&images(profile), &storm.request)
+                .map_err(|error| Failed::from(format!("{error:#}")))?;
             println!("{profile}, {}: {text}", storm.name);
             Ok(())
         })
@@ -210,7 +209,10 @@ fn at_work(result: &StormResult) -> Result<()> {
     ];
     for count in needed {
         if result.counts[count as usize] == 0 {
-            bail!("nothing of this kind happened: {}", StormCount::NAMES[count as usize]);
+            bail!(
+                "nothing of this kind happened: {}",
+                StormCount::NAMES[count as usize]
+            );
         }
     }
     Ok(())
@@ -237,23 +239,32 @@ fn soak(limit: &str) -> Result<()> {
         seconds => Some(Duration::from_secs(seconds.parse()?)),
     };
     let started = Instant::now();
-    let mut seed = match number(SEED)? {
+    let mut seed: u64 = match number(SEED)? {
         Some(seed) => seed,
         None => rand::random(),
     };
     let mut storms = 0_u64;
     while limit.is_none_or(|limit| started.elapsed() < limit) {
-        let profile = if storms % 2 == 0 { "release" } else { "debug" };
+        let profile = if storms.is_multiple_of(2) {
+            "release"
+        } else {
+            "debug"
+        };
+        // The high bytes: the lowest bits of successive seeds alternate.
+        let [.., threads, flags] = seed.to_le_bytes().map(u32::from);
         let request = StormRequest {
             seed,
-            threads: 2 + (seed >> 8) as u32 % (StormRequest::MOST_THREADS - 1),
+            threads: 2 + threads % (StormRequest::MOST_THREADS - 1),
             rounds: number(ROUNDS)?.unwrap_or(400),
-            flags: StormFlags(number(FLAGS)?.unwrap_or(seed as u32 & StormFlags::ALL)),
+            flags: StormFlags(number(FLAGS)?.unwrap_or(flags & StormFlags::ALL)),
         };
         println!("{profile}: {}", run_child(&images(profile), &request)?);
         storms += 1;
         seed = seed.wrapping_mul(0xD134_2543_DE82_EF95).wrapping_add(1);
     }
-    println!("{storms} storms in {} s, none failed", started.elapsed().as_secs());
+    println!(
+        "{storms} storms in {} s, none failed",
+        started.elapsed().as_secs()
+    );
     Ok(())
 }

@@ -2,9 +2,12 @@
 //!
 //! Runs before a routine has checked its arguments: memory is read through the host's kernel, which refuses bad addresses.
 
+use super::{Record, What};
 use crate::arena;
 use crate::gate::Call;
+use crate::layout::io::MJ_INTERNAL_DEVICE_CONTROL;
 use crate::pool::tag_text;
+use crate::tdi;
 
 /// Details of a call, if its routine is one of those with something to tell.
 pub(crate) fn call(routine: &str, call: &Call) -> Option<String> {
@@ -18,7 +21,7 @@ pub(crate) fn call(routine: &str, call: &Call) -> Option<String> {
         "ZwOpenKey" | "ZwCreateKey" => object_name(call.addr(2)),
         "IoCreateDevice" => counted(call.addr(2)),
         "IoCreateSymbolicLink" => Some(format!(
-            "{} -> {}",
+            "{} to {}",
             counted(call.addr(0))?,
             counted(call.addr(1))?
         )),
@@ -26,8 +29,55 @@ pub(crate) fn call(routine: &str, call: &Call) -> Option<String> {
             counted(call.addr(0))
         }
         "ZwClose" => Some(format!("handle 0x{:X}", call.arg(0))),
+        "IofCallDriver" => peer(call.addr(1)).map(|peer| format!("to {peer}")),
         _ => None,
     }
+}
+
+/// `IRP.Tail.Overlay.CurrentStackLocation`.
+const IRP_STACK: usize = 0xB8;
+/// Bytes of an `IO_STACK_LOCATION`.
+const STACK_BYTES: usize = 0x48;
+/// `TDI_CONNECTION_INFORMATION.RemoteAddressLength`; the pointer follows.
+const REMOTE_LENGTH: usize = 0x20;
+/// The longest TRANSPORT_ADDRESS worth reading.
+const LONGEST_ADDRESS: usize = 256;
+
+/// The remote address of a TDI_CONNECT or TDI_SEND_DATAGRAM that is about to be sent. Its parameters hold the
+/// `TDI_CONNECTION_INFORMATION` at 8 (`TDI_REQUEST_KERNEL`, `TDI_REQUEST_KERNEL_SENDDG`).
+fn peer(irp: usize) -> Option<std::net::SocketAddr> {
+    let stack = pointer(irp.checked_add(IRP_STACK)?)?.checked_sub(STACK_BYTES)?;
+    if ![
+        [MJ_INTERNAL_DEVICE_CONTROL, 0x03],
+        [MJ_INTERNAL_DEVICE_CONTROL, 0x09],
+    ]
+    .contains(&read(stack)?)
+    {
+        return None;
+    }
+    let information = pointer(stack + 0x10)?;
+    let length = u32::from_le_bytes(read(information.checked_add(REMOTE_LENGTH)?)?) as usize;
+    let mut address = vec![0; length.min(LONGEST_ADDRESS)];
+    arena::read_checked(pointer(information + REMOTE_LENGTH + 8)?, &mut address).then_some(())?;
+    tdi::address::parse(&address)
+}
+
+/// The handle that a successful call has just made.
+pub(super) fn made_handle(record: &Record) -> Option<u64> {
+    const MAKERS: [&str; 6] = [
+        "IoCreateFile",
+        "PsCreateSystemThread",
+        "ZwCreateFile",
+        "ZwCreateKey",
+        "ZwOpenFile",
+        "ZwOpenKey",
+    ];
+    let What::Call { routine, .. } = record.what else {
+        return None;
+    };
+    let made = MAKERS.contains(&routine) && record.result? & 0x8000_0000 == 0;
+    let place = usize::try_from(record.args[0]).ok()?;
+    made.then(|| read(place).map(u64::from_le_bytes)).flatten()
 }
 
 /// A number in driver memory.
@@ -78,19 +128,4 @@ pub(crate) fn returns_status(routine: &str) -> bool {
         "RtlAppendUnicodeToString",
     ];
     routine.starts_with("Zw") || OTHERS.contains(&routine)
-}
-
-/// Whether a routine returns nothing.
-pub(crate) fn returns_nothing(routine: &str) -> bool {
-    const PREFIXES: [&str; 8] = [
-        "ExFree",
-        "IoFree",
-        "KeInitialize",
-        "KeRelease",
-        "ObfDereference",
-        "ObDereference",
-        "IoDeleteDevice",
-        "IofCompleteRequest",
-    ];
-    PREFIXES.iter().any(|prefix| routine.starts_with(prefix))
 }

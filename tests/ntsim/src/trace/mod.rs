@@ -1,11 +1,13 @@
 //! The record of what drivers did: every call of a kernel routine, every callback into driver code, and events that
 //! modules add ([`event`]).
 //!
-//! Recording is a push under one lock. [`timeline`] tells the readable story, [`last`] the raw end of it for stop reports.
+//! Recording is a push under one lock. [`timeline`] and [`story`] tell it to people, [`last`] gives the raw end of it to
+//! stop reports.
 
 pub(crate) mod decode;
-mod render;
+mod raw;
 pub mod status;
+pub mod story;
 
 use crate::boot::TraceMode;
 use crate::{image, thread};
@@ -15,7 +17,7 @@ use std::collections::VecDeque;
 use std::sync::OnceLock;
 use std::time::Instant;
 
-pub use render::timeline;
+pub use story::{Detail, Story, timeline};
 
 /// Arguments that a record keeps.
 pub const ARGUMENTS: usize = 6;
@@ -93,8 +95,21 @@ pub struct Record {
     pub arg_count: u8,
     /// Result, once there is one.
     pub result: Option<u64>,
+    /// Its end, for calls and callbacks that have returned.
+    pub end: Option<End>,
+    /// The handle that the call made.
+    pub handle: Option<u64>,
     /// Decoded details.
     pub text: Option<Box<str>>,
+}
+
+/// When a call or callback returned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct End {
+    /// Virtual time in 100 ns units since boot.
+    pub time_100ns: u64,
+    /// Number of the last record that was made before.
+    pub after: u64,
 }
 
 struct Recorder {
@@ -162,32 +177,47 @@ pub(crate) fn callback_enter(name: &'static str, target: usize, args: &[u64]) ->
 
 /// Adds the result to a record.
 pub(crate) fn leave(number: u64, result: u64) {
-    amend(number, |record| record.result = Some(result));
+    if number == 0 {
+        return;
+    }
+    let time_100ns = now().0;
+    amend(number, |record, after| {
+        record.result = Some(result);
+        record.end = Some(End { time_100ns, after });
+        record.handle = decode::made_handle(record);
+    });
 }
 
 /// Adds details to a record of a call in progress.
 pub(crate) fn annotate(number: u64, text: String) {
-    amend(number, |record| record.text = Some(text.into()));
+    amend(number, |record, _| record.text = Some(text.into()));
 }
 
-fn amend(number: u64, change: impl FnOnce(&mut Record)) {
+/// Changes a record; `change` also gets the number of the last one.
+fn amend(number: u64, change: impl FnOnce(&mut Record, u64)) {
     if number == 0 {
         return;
     }
     let mut recorder = RECORDER.lock();
+    let last = recorder.first + recorder.records.len() as u64 - 1;
     let index = number
         .checked_sub(recorder.first)
         .and_then(|index| usize::try_from(index).ok());
     if let Some(record) = index.and_then(|index| recorder.records.get_mut(index)) {
-        change(record);
+        change(record, last);
     }
 }
 
-fn push(what: What, caller: usize, args: &[u64], text: Option<String>) -> u64 {
+/// Virtual time in 100 ns units, and real time in nanoseconds.
+fn now() -> (u64, u64) {
     let real_ns = BOOTED.get().map_or(0, |booted| {
         u64::try_from(booted.elapsed().as_nanos()).unwrap_or(u64::MAX)
     });
-    let time_100ns = CLOCK.get().map_or(real_ns / 100, |clock| clock());
+    (CLOCK.get().map_or(real_ns / 100, |clock| clock()), real_ns)
+}
+
+fn push(what: What, caller: usize, args: &[u64], text: Option<String>) -> u64 {
+    let (time_100ns, real_ns) = now();
     let (thread, irql, depth) = thread::try_current().map_or((0, 0, 0), |thread| {
         (thread.id, thread.irql(), thread.depth())
     });
@@ -214,6 +244,8 @@ fn push(what: What, caller: usize, args: &[u64], text: Option<String>) -> u64 {
         args: kept,
         arg_count,
         result: None,
+        end: None,
+        handle: None,
         text: text.map(Into::into),
     });
     number
@@ -233,12 +265,7 @@ pub fn last(count: usize) -> Vec<String> {
         return vec!["(the recorder is busy)".to_owned()];
     };
     let skip = recorder.records.len().saturating_sub(count);
-    recorder
-        .records
-        .iter()
-        .skip(skip)
-        .map(render::raw)
-        .collect()
+    recorder.records.iter().skip(skip).map(raw::line).collect()
 }
 
 /// A driver address as `image!function+0xdistance`, for records.

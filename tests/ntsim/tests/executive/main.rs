@@ -6,6 +6,8 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod datagrams;
+#[path = "../documented/mod.rs"]
+mod documented;
 mod nt;
 mod objects;
 mod order;
@@ -70,7 +72,10 @@ fn check((name, end, _): Scenario) -> Result<(), Failed> {
         End::Hang(wanted) => (98, wanted),
     };
     if output.status.code() == Some(code) && text.contains(wanted) {
-        return Ok(());
+        return match end {
+            End::Fine => Ok(()),
+            End::Stop(_) | End::Hang(_) => documented::check("executive", name, &text),
+        };
     }
     Err(format!(
         "ended with {}, not {code} and \"{wanted}\":\n{text}",
@@ -92,9 +97,11 @@ fn main() -> ExitCode {
         run();
         return ExitCode::SUCCESS;
     }
+    let names = scenarios().iter().map(|(name, ..)| *name).collect();
     let trials = scenarios()
         .into_iter()
         .map(|scenario| Trial::test(scenario.0, move || check(scenario)))
+        .chain([documented::trial("executive", names)])
         .collect();
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }

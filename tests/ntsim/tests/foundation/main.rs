@@ -6,6 +6,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "../documented/mod.rs"]
+mod documented;
 mod driver;
 mod memory;
 mod scenarios;
@@ -39,9 +41,14 @@ fn main() -> ExitCode {
         (scenario.run)();
         return ExitCode::SUCCESS;
     }
+    let names = scenarios::ALL.iter().map(|scenario| scenario.name);
     let trials = scenarios::ALL
         .iter()
         .map(|scenario| Trial::test(scenario.name, || check(scenario)))
+        .chain([
+            documented::trial("foundation", names.collect()),
+            Trial::test("the_example_of_the_page_runs", scenarios::example),
+        ])
         .collect();
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
@@ -80,6 +87,7 @@ fn check(scenario: &Scenario) -> Result<(), Failed> {
     }
     match scenario.says.iter().find(|text| !errors.contains(**text)) {
         Some(missing) => Err(format!("its report does not say {missing:?}\n{errors}").into()),
+        None if scenario.code != 0 => documented::check("foundation", scenario.name, &errors),
         None => Ok(()),
     }
 }

@@ -69,6 +69,7 @@ scenarios! {
     fails_all_allocations => 0 [],
     counts_calls_and_answers_accounts => 0 [],
     timeline_shows_calls_between_drivers => 0 [],
+    timeline_names_functions_of_unloaded_drivers => 0 [],
     bug_check_by_driver => 99 ["STOP 0x00000027 (0x1, 0x2, 0x3, 0x4) RDR_FILE_SYSTEM"],
 }
 
@@ -385,10 +386,51 @@ fn timeline_shows_calls_between_drivers() {
     bench.call("do_Add", &[40, 1, 0, 0, 0, 0, 0, 1]);
     let timeline = ntsim::trace::timeline();
     assert!(
-        timeline.contains("lib!Add(28, 1, 0, 0) -> 0x2A"),
+        timeline.contains("lib!Add(0x28, 1, 0, 0) -> 0x2A"),
         "{timeline}"
     );
     assert!(timeline.contains("\"initialize\""), "{timeline}");
+}
+
+fn timeline_names_functions_of_unloaded_drivers() {
+    let bench = two_drivers();
+    bench.call("do_Add", &[40, 1, 0, 0, 0, 0, 0, 1]);
+    bench.unload();
+    let timeline = ntsim::trace::timeline();
+    assert!(timeline.contains("test.sys unloaded"), "{timeline}");
+    assert!(timeline.contains("[test!do_Add+0x"), "{timeline}");
+    assert!(timeline.contains("[lib!DllUnload+0x"), "{timeline}");
+    assert!(!timeline.contains("(unloaded)"), "{timeline}");
+}
+
+/// The example of docs/ntsim.md, on a driver that unloads.
+pub(crate) fn example() -> Result<(), libtest_mimic::Failed> {
+    let folder = TempDir::new()?;
+    let mut driver = Builder::new();
+    let unload = driver.function("DriverUnload", 0x28, |_| {});
+    driver.function("DriverEntry", 0x28, |driver| {
+        driver.asm.lea(rax, ptr(unload)).unwrap();
+        // DRIVER_OBJECT.DriverUnload.
+        driver.asm.mov(ptr(rcx + 0x68), rax).unwrap();
+        driver.asm.xor(eax, eax).unwrap();
+    });
+    let path = driver.write(folder.path(), "example.sys");
+    let program = std::env::current_exe()?;
+    let examples = program.ancestors().nth(2).ok_or("no folder")?;
+    let output = std::process::Command::new(examples.join("examples/first_steps"))
+        .arg(path)
+        .output()?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    let wanted = [
+        "DriverEntry: 0x00000000",
+        "DriverUnload of example",
+        "[example!DriverUnload]",
+        "total: pool 0 bytes in 0 blocks",
+    ];
+    match wanted.iter().find(|text| !said.contains(**text)) {
+        None if output.status.success() => Ok(()),
+        missing => Err(format!("{}, missing {missing:?}:\n{said}", output.status).into()),
+    }
 }
 
 fn names_unknown_import_called() {

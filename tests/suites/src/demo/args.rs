@@ -56,8 +56,8 @@ pub(crate) struct Machine {
 /// How much of the circuit's life to print.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Timeline {
-    /// One line per event, repetitions folded.
+    /// The story in chapters; repetitions are counted.
     Short,
-    /// Every recorded call.
+    /// Every step, waits and set-up included, with the functions; nothing folded.
     Full,
 }

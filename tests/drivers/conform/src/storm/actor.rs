@@ -54,7 +54,14 @@ pub(super) fn run(world: &World, me: usize) {
     }
 }
 
-/// Notes what a thread is at: a letter, and a circuit.
+/// A circuit as it is shown in what a thread is at.
+fn place(index: usize) -> u32 {
+    u32::try_from(index)
+        .unwrap_or_default()
+        .saturating_mul(1000)
+}
+
+/// Notes what a thread is at: a circuit and a choice.
 fn at(world: &World, me: usize, what: u32) {
     if let Some(doing) = world.doing.get(me) {
         doing.store(what, Ordering::Relaxed);
@@ -104,16 +111,16 @@ fn use_it(world: &World, me: usize, index: usize, slot: &Slot, chance: &mut Chan
     at(
         world,
         me,
-        what.saturating_add(1).saturating_add(index as u32 * 1000),
+        place(index).saturating_add(what).saturating_add(1),
     );
     match what {
-        0..36 => send(world, index, slot, chance),
-        36..46 => send_and_wait(world, slot, chance),
-        46..62 => initiate(slot),
-        62..78 => tear_down(world, slot),
-        78..86 => query(world, slot, chance),
-        86..90 => build_again(world, slot),
-        90..93 => tear_down_connection_early(slot),
+        0..42 => send(world, index, slot, chance),
+        42..52 => send_and_wait(world, slot, chance),
+        52..64 => initiate(slot),
+        64..76 => tear_down(world, slot),
+        76..84 => query(world, slot, chance),
+        84..88 => build_again(world, slot),
+        88..91 => tear_down_connection_early(slot),
         _ => nap(chance),
     }
 }
@@ -124,10 +131,10 @@ fn allowed(world: &World, answer: NTSTATUS) -> bool {
 
 /// RxCeBuildVC on a shared connection, or RxCeBuildConnection.
 pub(super) fn build(world: &World, me: usize, index: usize, slot: &Slot, chance: &mut Chance) {
-    at(world, me, 200_u32.saturating_add(index as u32 * 1000));
+    at(world, me, place(index).saturating_add(200));
     drop_own(slot);
     let own = chance.percent(40);
-    let shared = chance.below(super::world::SHARED as u32) as usize;
+    let shared = usize::from(chance.percent(50));
     let vc = slot.vc.ptr();
     let answer = if own {
         let context = World::own_context(index, slot.number());

@@ -130,7 +130,7 @@ pub(super) unsafe fn check(
     });
     let expected = match kind {
         Kind::SetHandler => FileKind::Address,
-        Kind::Query => endpoint.kind,
+        Kind::Query if endpoint.kind == FileKind::Control => FileKind::Control,
         _ => FileKind::Endpoint,
     };
     must(kind != Kind::Other && endpoint.kind == expected, || {
@@ -216,8 +216,10 @@ pub(super) unsafe fn effect(
             // SAFETY: The whole of a local without padding.
             let bytes =
                 unsafe { core::slice::from_raw_parts(start, size_of::<TDI_PROVIDER_INFO>()) };
-            // SAFETY: Ours; the chain was checked.
-            let copied = unsafe { mdl::fill((*held.irp).MdlAddress, bytes) };
+            // SAFETY: Ours.
+            let chain = unsafe { (*held.irp).MdlAddress };
+            // SAFETY: The chain was checked.
+            let copied = unsafe { mdl::fill(chain, bytes) };
             Some((status::SUCCESS, copied as u64))
         }
         Kind::Other => Some((status::INVALID_DEVICE_REQUEST, 0)),

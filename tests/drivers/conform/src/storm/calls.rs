@@ -39,30 +39,84 @@ pub(super) fn address_handlers() -> RXCE_ADDRESS_EVENT_HANDLER {
     }
 }
 
-/// Where a callback belongs, and chance for it.
-fn heard(
-    call: &str,
-    context: *mut c_void,
-    vc: *mut RXCE_VC,
-) -> Option<(&'static World, usize, &'static Slot, Chance)> {
-    let world = world::current()?;
-    let Some((index, slot)) = world.slot_of(vc) else {
-        violated(|| format!("{call} came for a structure that is no circuit: {vc:p}"));
-        return None;
-    };
-    slot.life.update(|life| life.heard(call, context.addr()));
-    let number = world.callbacks.fetch_add(1, Ordering::Relaxed);
-    let chance = Chance::new(world.request.seed, 0x1_0000_0000 | u64::from(number));
-    Some((world, index, slot, chance))
+/// A callback that is running: where it belongs, and chance for it.
+struct Heard {
+    world: &'static World,
+    index: usize,
+    slot: &'static Slot,
+    chance: Chance,
+}
+
+impl Heard {
+    fn new(call: &str, context: *mut c_void, vc: *mut RXCE_VC) -> Option<Self> {
+        let world = world::current()?;
+        let Some((index, slot)) = world.slot_of(vc) else {
+            violated(|| format!("{call} came for a structure that is no circuit: {vc:p}"));
+            return None;
+        };
+        Some(Self::at(world, index, slot, call, context))
+    }
+
+    fn at(
+        world: &'static World,
+        index: usize,
+        slot: &'static Slot,
+        call: &str,
+        context: *mut c_void,
+    ) -> Self {
+        slot.life.update(|life| life.heard(call, context.addr()));
+        let number = world.callbacks.fetch_add(1, Ordering::Relaxed);
+        let chance = Chance::new(world.request.seed, 0x1_0000_0000 | u64::from(number));
+        Self {
+            world,
+            index,
+            slot,
+            chance,
+        }
+    }
+
+    /// Calls the engine now and then, where that is allowed (rxce.md §4.3, R8).
+    fn nest(&mut self) {
+        if irql::current() > irql::APC || !self.chance.percent(25) {
+            return;
+        }
+        let life = &self.slot.life;
+        let deeper = life.update(|life| core::mem::replace(&mut life.nested, true));
+        if deeper {
+            return;
+        }
+        if self.chance.percent(40) {
+            actor::initiate(self.slot);
+        } else {
+            actor::send(self.world, self.index, self.slot, &mut self.chance);
+        }
+        life.update(|life| life.nested = false);
+    }
+}
+
+impl Drop for Heard {
+    fn drop(&mut self) {
+        self.slot
+            .life
+            .update(|life| life.inside = life.inside.saturating_sub(1));
+    }
 }
 
 /// Takes some time, so that others get in between.
 pub(super) fn dawdle(chance: &mut Chance) {
-    if chance.percent(30) {
-        let turns = chance.below(2000);
-        for _ in 0..turns {
-            hint::spin_loop();
+    match chance.below(100) {
+        0..10 if irql::current() <= irql::APC => {
+            Event::new().wait(chance.below(400).into());
         }
+        0..30 => spin(chance.below(2000)),
+        30..33 => spin(chance.below(100_000)),
+        _ => {}
+    }
+}
+
+fn spin(turns: u32) {
+    for _ in 0..turns {
+        hint::spin_loop();
     }
 }
 
@@ -77,24 +131,6 @@ fn notice(call: &str, context: *mut c_void, vc: *mut RXCE_VC) {
             format!("{call} is notice number {notices} of the end of one circuit")
         });
         nest(world, index, slot, &mut chance);
-    }
-}
-
-/// Calls the engine from a callback now and then, where that is allowed (rxce.md §4.3, R8).
-fn nest(world: &World, index: usize, slot: &Slot, chance: &mut Chance) {
-    if irql::current() > irql::APC || !chance.percent(25) {
-        return;
-    }
-    let first = slot
-        .life
-        .update(|life| !core::mem::replace(&mut life.nested, true));
-    if first {
-        if chance.percent(40) {
-            actor::initiate(slot);
-        } else {
-            actor::send(world, index, slot, chance);
-        }
-        slot.life.update(|life| life.nested = false);
     }
 }
 
@@ -199,20 +235,26 @@ unsafe fn received(
     must(indicated <= available, || {
         format!("Receive: {indicated} of {available} bytes")
     });
-    let offset = slot.life.update(|life| {
-        let stream = life.lanes.get_mut(lane)?;
+    // The guard of a stream goes before DataReady is called (rxce.md §6): only a transport that serialises indications
+    // and completions keeps the two in order. What guards the receive itself, the transport checks (`events`).
+    let unruly = world.request.flags.has(StormFlags::UNRULY);
+    let (offset, idle) = slot.life.update(|life| {
+        let Some(stream) = life.lanes.get_mut(lane) else {
+            return (0, false);
+        };
+        let idle = stream.accepted.is_none();
         must(!stream.inside, || {
             "two Receive callbacks of one stream at once".into()
         });
-        must(stream.accepted.is_none(), || {
+        must(idle || unruly, || {
             "Receive was called while a more-processing receive is outstanding".into()
         });
         stream.inside = true;
-        Some(stream.offset)
+        (stream.offset, idle)
     });
     // SAFETY: At least `indicated` bytes are valid during the call (rxce.h).
     let bytes = unsafe { slice::from_raw_parts(data.cast::<u8>(), indicated as usize) };
-    check(world, vc, lane, offset.unwrap_or_default(), bytes);
+    check(world, vc, lane, offset, bytes);
     dawdle(&mut chance);
     nest(world, index, slot, &mut chance);
 
@@ -221,16 +263,16 @@ unsafe fn received(
         50..90 => chance.below(indicated.saturating_add(1)),
         _ => 0,
     };
-    let accept = chance
-        .percent(30)
-        .then(|| chance.below(ROOM_BYTES).saturating_add(1));
+    let accept = (idle && chance.percent(30)).then(|| chance.below(ROOM_BYTES).saturating_add(1));
     let refuse = accept.is_none() && chance.percent(8);
     let take = if refuse { 0 } else { take };
     slot.life.update(|life| {
         if let Some(stream) = life.lanes.get_mut(lane) {
             stream.inside = false;
             stream.offset = stream.offset.wrapping_add(take);
-            stream.accepted = accept;
+            if idle {
+                stream.accepted = accept;
+            }
         }
     });
     // SAFETY: The engine's output parameter.

@@ -9,13 +9,16 @@ use wdk_sys::{NTSTATUS, PIRP, ntddk};
 use super::{
     calls::dawdle,
     chance::Chance,
-    endpoint::{Endpoint, Handler, Phase},
+    endpoint::{Endpoint, Handler, Held, Phase, State},
     queue::{self, What},
     report::{count, must},
     requests::{self, Way, is_polite, thread},
     world::{self, pattern},
 };
-use crate::nt::{irp as irps, irql, status};
+use crate::{
+    nt::{irp as irps, irql, status},
+    transport::Kind,
+};
 
 /// Event types (tdi.md §5).
 const DISCONNECT: usize = 1;
@@ -99,9 +102,9 @@ fn data(endpoint: &Arc<Endpoint>, lane: usize, chance: &mut Chance) {
         if polite {
             state.busy = thread();
         }
-        Some(offset)
+        Some((offset, outstanding(state, lane)))
     });
-    let Some(offset) = begun else {
+    let Some((offset, before)) = begun else {
         return;
     };
     let length = chance.below(160).saturating_add(1);
@@ -114,6 +117,12 @@ fn data(endpoint: &Arc<Endpoint>, lane: usize, chance: &mut Chance) {
     if let Some(answer) = indicate(endpoint, lane, bytes, length.saturating_add(more)) {
         judge(&answer, length);
         endpoint.state.update(|state| {
+            // Held all the while: the receive guards its stream, in a tear-down too.
+            let guarded = before.is_some() && before == outstanding(state, lane);
+            must(
+                !guarded || answer.result == status::DATA_NOT_ACCEPTED,
+                || "an indication was taken while a receive of its stream is outstanding".into(),
+            );
             if let Some(stream) = state.lanes.get_mut(lane) {
                 stream.offset = stream.offset.wrapping_add(answer.taken);
                 stream.refused = polite && answer.result == status::DATA_NOT_ACCEPTED;
@@ -128,6 +137,12 @@ fn data(endpoint: &Arc<Endpoint>, lane: usize, chance: &mut Chance) {
     if polite {
         endpoint.state.update(|state| state.busy = 0);
     }
+}
+
+/// A receive of a stream that the transport holds.
+fn outstanding(state: &State, lane: usize) -> Option<u64> {
+    let receive = |held: &&Held| held.kind == Kind::Receive && held.lane == lane;
+    state.held.iter().find(receive).map(|held| held.id)
 }
 
 struct Answer {
@@ -208,7 +223,7 @@ fn disconnected(endpoint: &Arc<Endpoint>, flags: u32, chance: &mut Chance) {
             state.phase = Phase::Down;
         }
         Some(state.claim_all(|held| {
-            let receive = held.kind == crate::transport::Kind::Receive;
+            let receive = held.kind == Kind::Receive;
             receive || (abort && held.ends.abort)
         }))
     });

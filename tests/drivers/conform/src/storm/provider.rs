@@ -133,7 +133,9 @@ pub(super) fn check_files() {
 /// `irp` is a create request, at `stack`.
 unsafe fn create(irp: PIRP, stack: *mut IO_STACK_LOCATION) -> NTSTATUS {
     // SAFETY: The stack location of a create request.
-    let length = unsafe { (*stack).Parameters.Create.EaLength } as usize;
+    let location = unsafe { &*stack };
+    // SAFETY: As above.
+    let length = unsafe { location.Parameters.Create.EaLength } as usize;
     // SAFETY: The create request.
     let list = unsafe { irps::system_buffer(irp) };
     let list = if length == 0 || list.is_null() {
@@ -169,7 +171,7 @@ unsafe fn create(irp: PIRP, stack: *mut IO_STACK_LOCATION) -> NTSTATUS {
     note(kind, 0);
     let context = Box::into_raw(Box::new(endpoint));
     // SAFETY: A file object being opened on our device: FsContext is ours.
-    unsafe { (*(*stack).FileObject).FsContext = context.cast() };
+    unsafe { (*location.FileObject).FsContext = context.cast() };
     status::SUCCESS
 }
 
@@ -194,8 +196,10 @@ pub(super) unsafe fn endpoint_of(object: *mut wdk_sys::FILE_OBJECT) -> Option<Ar
 ///
 /// `stack` is the location of a clean-up request.
 unsafe fn clean_up(stack: *mut IO_STACK_LOCATION) -> NTSTATUS {
+    // SAFETY: Ours.
+    let object = unsafe { (*stack).FileObject };
     // SAFETY: The file is not closed before this is over.
-    let Some(endpoint) = (unsafe { endpoint_of((*stack).FileObject) }) else {
+    let Some(endpoint) = (unsafe { endpoint_of(object) }) else {
         return status::SUCCESS;
     };
     note(endpoint.kind, 1);

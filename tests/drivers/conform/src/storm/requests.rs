@@ -1,7 +1,7 @@
 //! Requests to the transport: how they arrive, what is to become of them, and how they end.
 
 use alloc::{format, sync::Arc, vec::Vec};
-use core::{ptr, sync::atomic::Ordering};
+use core::sync::atomic::Ordering;
 
 use conform_ioctl::{StormCount, StormFlags};
 use wdk_sys::{IO_STACK_LOCATION, NTSTATUS, PDEVICE_OBJECT, PIRP, ntddk};
@@ -62,8 +62,10 @@ pub(super) unsafe fn arrive(
     stack: *mut IO_STACK_LOCATION,
     way: Way,
 ) -> NTSTATUS {
+    // SAFETY: Ours.
+    let object = unsafe { (*stack).FileObject };
     // SAFETY: A request of the client's names a file object that it keeps referenced.
-    let endpoint = unsafe { provider::endpoint_of((*stack).FileObject) };
+    let endpoint = unsafe { provider::endpoint_of(object) };
     let Some(endpoint) = endpoint else {
         violated(|| "a request came for a file object that is not open".into());
         // SAFETY: Ours.
@@ -91,7 +93,7 @@ pub(super) unsafe fn arrive(
     }
     let fate = endpoint
         .state
-        .update(|state| decide(state, &endpoint, &held, &mut chance));
+        .update(|state| decide(state, &held, &mut chance));
     match fate {
         Fate::Now(result) => now(&endpoint, &held, result, &mut chance),
         Fate::Later(delay, result, ends) => {
@@ -150,7 +152,7 @@ fn note(state: &mut State, held: &Held) -> Vec<Held> {
     Vec::new()
 }
 
-fn decide(state: &mut State, endpoint: &Endpoint, held: &Held, chance: &mut Chance) -> Fate {
+fn decide(state: &State, held: &Held, chance: &mut Chance) -> Fate {
     if CALM.load(Ordering::Relaxed) && held.kind != Kind::Receive {
         return Fate::Now(status::SUCCESS);
     }
@@ -163,7 +165,6 @@ fn decide(state: &mut State, endpoint: &Endpoint, held: &Held, chance: &mut Chan
     if !alive {
         return Fate::Now(chance.pick(&ENDINGS));
     }
-    let _ = endpoint;
     let stuck = world::current().is_some_and(|world| world.request.flags.has(StormFlags::STUCK));
     let ends = Ends {
         abort: chance.percent(60),
@@ -235,7 +236,9 @@ fn enter(state: &mut State, held: &mut Held) -> Result<u64, NTSTATUS> {
         // SAFETY: Ours until it is in the table; the routine waits for this lock.
         unsafe { irps::set_cancel_routine(held.irp, Some(on_cancel)) };
         // SAFETY: Ours.
-        let cancelled = unsafe { (&raw const (*held.irp).Cancel).read_volatile() } != 0;
+        let cancel = unsafe { &raw const (*held.irp).Cancel };
+        // SAFETY: Ours; IoCancelIrp may set it now.
+        let cancelled = unsafe { cancel.read_volatile() } != 0;
         // If the routine is gone already, it has been called, and will find the request.
         // SAFETY: Ours.
         if cancelled && unsafe { irps::set_cancel_routine(held.irp, None) } {
@@ -255,7 +258,9 @@ unsafe extern "C" fn on_cancel(_device: PDEVICE_OBJECT, irp: PIRP) {
     // SAFETY: Held by the caller, at this level.
     unsafe { ntddk::IoReleaseCancelSpinLock(level) };
     // SAFETY: As above: the request's location is the transport's still.
-    let object = unsafe { (*irps::current(irp)).FileObject };
+    let stack = unsafe { irps::current(irp) };
+    // SAFETY: As above.
+    let object = unsafe { (*stack).FileObject };
     // SAFETY: The client keeps the file object while the request is under way.
     let Some(endpoint) = (unsafe { provider::endpoint_of(object) }) else {
         violated(|| "a request of a closed file was cancelled".into());
@@ -328,8 +333,10 @@ fn conclude(endpoint: &Arc<Endpoint>, held: &Held, result: NTSTATUS, chance: &mu
         Kind::Send if result >= 0 => information = held.length,
         Kind::Receive if result >= 0 => information = deliver(endpoint, held, chance),
         Kind::Query if result >= 0 => {
-            // SAFETY: The transport owns the request; its chain was checked.
-            let copied = unsafe { mdl::fill((*held.irp).MdlAddress, &[0; 56]) };
+            // SAFETY: The transport owns the request.
+            let chain = unsafe { (*held.irp).MdlAddress };
+            // SAFETY: Its chain was checked.
+            let copied = unsafe { mdl::fill(chain, &[0; 56]) };
             information = u32::try_from(copied).unwrap_or_default();
         }
         _ => {}
@@ -357,8 +364,10 @@ fn deliver(endpoint: &Endpoint, held: &Held, chance: &mut Chance) -> u32 {
     let bytes: Vec<u8> = (0..length)
         .map(|at| pattern(endpoint.token, held.lane, offset.wrapping_add(at)))
         .collect();
-    // SAFETY: The transport owns the request; its chain was checked.
-    unsafe { mdl::fill((*held.irp).MdlAddress, &bytes) };
+    // SAFETY: The transport owns the request.
+    let chain = unsafe { (*held.irp).MdlAddress };
+    // SAFETY: Its chain was checked.
+    unsafe { mdl::fill(chain, &bytes) };
     length
 }
 
@@ -381,7 +390,7 @@ pub(super) fn finish(
     information: u32,
     chance: &mut Chance,
 ) {
-    if held.timeout != ptr::null() {
+    if !held.timeout.is_null() {
         // SAFETY: A time-out must stay valid until the request completes (tdi.md §4); that is what is checked.
         let now = unsafe { held.timeout.read_unaligned() };
         must(now == held.timeout_value, || {

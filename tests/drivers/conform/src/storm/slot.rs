@@ -58,6 +58,8 @@ pub(super) struct Life {
     pub(super) sends: u32,
     /// Disconnect and Error callbacks.
     pub(super) notices: u32,
+    /// Callbacks that are running.
+    pub(super) inside: u32,
     /// A callback is calling the engine: no deeper.
     pub(super) nested: bool,
     /// What the connection was built with.
@@ -106,6 +108,7 @@ impl Life {
             pins: 0,
             sends: 0,
             notices: 0,
+            inside: 0,
             nested: false,
             context: 0,
             owns: false,
@@ -127,7 +130,8 @@ impl Life {
     }
 
     /// A callback came: it must be in time, and bring what the connection was built with.
-    pub(super) fn heard(&self, call: &str, context: usize) {
+    pub(super) fn heard(&mut self, call: &str, context: usize) {
+        self.inside = self.inside.saturating_add(1);
         must(!self.is_over(), || {
             format!(
                 "{call} came after the end of the circuit ({:?}, {} torn down)",
@@ -144,6 +148,12 @@ impl Life {
 
     /// The life is over: everything owed has been delivered.
     fn settle(&self) {
+        must(self.inside == 0, || {
+            format!(
+                "the circuit is gone, and {} callbacks are still running",
+                self.inside
+            )
+        });
         for (lane, stream) in self.lanes.iter().enumerate() {
             must(stream.accepted.is_none() && !stream.inside, || {
                 format!("the circuit is gone, and DataReady of stream {lane} is still owed")

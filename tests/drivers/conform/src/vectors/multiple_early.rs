@@ -130,6 +130,8 @@ fn data_early(_run: &Run) -> Outcome {
         transport::complete_with_data(&data),
         Some(40),
     )?;
+    // The completion may have been left to the thread that still submits the receive.
+    CLIENT.wait_until(time::PATIENCE, |client| client.stream().len() >= data.len());
     let stream = CLIENT.read(|client| client.stream().to_vec());
     same("the bytes given to Receive", &stream[..], &data[..])?;
     let call = CLIENT.read(|client| client.last(Call::Receive));
@@ -162,6 +164,8 @@ fn data_early(_run: &Run) -> Outcome {
     let came = TRANSPORT.wait_until(time::PATIENCE, |state| state.held_of(Kind::Receive) == 1);
     holds("the engine fetches what it held back", came)?;
     transport::complete_with_data(&data);
+    // The completion may have been left to the thread that still submits the receive.
+    CLIENT.wait_until(time::PATIENCE, |client| client.stream().len() >= data.len());
     transport::disconnect(race.endpoint(0), RELEASE);
     let stream = CLIENT.read(|client| client.stream().to_vec());
     same("the bytes given to Receive", &stream[..], &data[..])?;
