@@ -10,6 +10,7 @@ use wdk_sys::NTSTATUS;
 use super::{
     calls,
     chance::Chance,
+    queue,
     report::{count, is_of_transport, is_violated, must},
     slot::{Begun, Slot},
     world::{SHARED_CONTEXT, World},
@@ -21,6 +22,9 @@ use crate::{
 
 /// Longest that a thread waits for the next round.
 const LONG: i64 = 1_000_000 * SECOND;
+/// Longest that a tear-down may take: its own limits are 10 s and 30 s (rxce.md §5.13), then it closes. What the transport
+/// keeps, it keeps for longer.
+const LONGEST_TEAR_DOWN: i64 = 70 * SECOND;
 /// Things done in one round, at most this many more than the least.
 const LEAST_STEPS: u32 = 8;
 const MORE_STEPS: u32 = 9;
@@ -306,7 +310,12 @@ pub(super) fn tear_down(_world: &World, slot: &Slot) {
     let Some(start) = slot.begin_tear_down() else {
         return;
     };
+    let began = queue::now();
     let answer = engine::tear_down_vc(slot.vc.ptr());
+    let took = queue::now().saturating_sub(began);
+    must(took < LONGEST_TEAR_DOWN, || {
+        format!("RxCeTearDownVC took {} s", took / SECOND)
+    });
     must(
         answer == status::SUCCESS || answer == status::INVALID_PARAMETER || is_of_transport(answer),
         || format!("RxCeTearDownVC returned {answer:#010x}"),

@@ -14,7 +14,7 @@ use super::{
     slot::{ROOM_BYTES, Slot},
     world::{self, SHARED, World, pattern},
 };
-use crate::nt::{irql, status};
+use crate::nt::{event::Event, irql, status};
 
 /// The tables that connections and addresses are built with.
 pub(super) fn connection_handlers() -> RXCE_CONNECTION_EVENT_HANDLER {
@@ -121,16 +121,16 @@ fn spin(turns: u32) {
 }
 
 fn notice(call: &str, context: *mut c_void, vc: *mut RXCE_VC) {
-    if let Some((world, index, slot, mut chance)) = heard(call, context, vc) {
-        dawdle(&mut chance);
-        let notices = slot.life.update(|life| {
+    if let Some(mut heard) = Heard::new(call, context, vc) {
+        dawdle(&mut heard.chance);
+        let notices = heard.slot.life.update(|life| {
             life.notices = life.notices.saturating_add(1);
             life.notices
         });
         must(notices == 1, || {
             format!("{call} is notice number {notices} of the end of one circuit")
         });
-        nest(world, index, slot, &mut chance);
+        heard.nest();
     }
 }
 
@@ -173,7 +173,7 @@ unsafe extern "C" fn on_receive(
     chain: *mut PMDL,
     wanted: *mut u32,
 ) -> NTSTATUS {
-    let event = Event {
+    let event = Indicated {
         lane: 0,
         indicated,
         available,
@@ -194,7 +194,7 @@ unsafe extern "C" fn on_expedited(
     chain: *mut PMDL,
     wanted: *mut u32,
 ) -> NTSTATUS {
-    let event = Event {
+    let event = Indicated {
         lane: 1,
         indicated,
         available,
@@ -204,7 +204,7 @@ unsafe extern "C" fn on_expedited(
     unsafe { received(context, vc, &event, taken, chain, wanted) }
 }
 
-struct Event {
+struct Indicated {
     lane: usize,
     indicated: u32,
     available: u32,
@@ -217,16 +217,17 @@ struct Event {
 unsafe fn received(
     context: *mut c_void,
     vc: *mut RXCE_VC,
-    event: &Event,
+    event: &Indicated,
     taken: *mut u32,
     chain: *mut PMDL,
     wanted: *mut u32,
 ) -> NTSTATUS {
     count(StormCount::Received);
-    let Some((world, index, slot, mut chance)) = heard("Receive", context, vc) else {
+    let Some(mut heard) = Heard::new("Receive", context, vc) else {
         return status::DATA_NOT_ACCEPTED;
     };
-    let &Event {
+    let Heard { world, slot, .. } = heard;
+    let &Indicated {
         lane,
         indicated,
         available,
@@ -255,8 +256,9 @@ unsafe fn received(
     // SAFETY: At least `indicated` bytes are valid during the call (rxce.h).
     let bytes = unsafe { slice::from_raw_parts(data.cast::<u8>(), indicated as usize) };
     check(world, vc, lane, offset, bytes);
-    dawdle(&mut chance);
-    nest(world, index, slot, &mut chance);
+    dawdle(&mut heard.chance);
+    heard.nest();
+    let chance = &mut heard.chance;
 
     let take = match chance.below(100) {
         0..50 => indicated,
@@ -317,14 +319,15 @@ unsafe extern "C" fn on_data_ready(
     let Some(world) = world::current() else {
         return status::SUCCESS;
     };
-    let Some((lane, slot)) = world.room_of(chain) else {
+    let Some((lane, index, slot)) = world.room_of(chain) else {
         violated(|| format!("DataReady came for a chain that nobody gave: {chain:p}"));
         return status::SUCCESS;
     };
-    let stream = slot.life.update(|life| {
-        life.heard("DataReady", context.addr());
-        life.lanes.get(lane).copied().unwrap_or_default()
-    });
+    let mut heard = Heard::at(world, index, slot, "DataReady", context);
+    dawdle(&mut heard.chance);
+    let stream = slot
+        .life
+        .read(|life| life.lanes.get(lane).copied().unwrap_or_default());
     let wanted = stream.accepted.unwrap_or_default();
     must(stream.accepted.is_some(), || {
         "DataReady came without a receive that waits for it".into()
@@ -362,14 +365,17 @@ unsafe extern "C" fn on_send_complete(
     code: NTSTATUS,
 ) -> NTSTATUS {
     count(StormCount::SendCompleted);
-    let Some((world, index, slot, mut chance)) = heard("SendComplete", context, vc) else {
+    let Some(mut heard) = Heard::new("SendComplete", context, vc) else {
         return status::SUCCESS;
     };
+    let Heard {
+        world, index, slot, ..
+    } = heard;
     let Some(ticket) = world.ticket_of(completion.addr()) else {
         violated(|| format!("SendComplete came for no send: {completion:p}"));
         return status::SUCCESS;
     };
-    dawdle(&mut chance);
+    dawdle(&mut heard.chance);
     let before = ticket.completed.fetch_add(1, Ordering::SeqCst);
     must(before == 0, || {
         "SendComplete came twice for one send".into()
@@ -389,7 +395,7 @@ unsafe extern "C" fn on_send_complete(
         });
         life.sends = life.sends.saturating_sub(1);
     });
-    nest(world, index, slot, &mut chance);
+    heard.nest();
     status::SUCCESS
 }
 
@@ -399,10 +405,11 @@ unsafe extern "C" fn on_send_submitted(
     completion: *mut c_void,
     code: NTSTATUS,
 ) -> NTSTATUS {
-    let Some((world, ..)) = heard("SendSubmitted", context, vc) else {
+    let Some(mut heard) = Heard::new("SendSubmitted", context, vc) else {
         return status::SUCCESS;
     };
-    let Some(ticket) = world.ticket_of(completion.addr()) else {
+    dawdle(&mut heard.chance);
+    let Some(ticket) = heard.world.ticket_of(completion.addr()) else {
         violated(|| format!("SendSubmitted came for no send: {completion:p}"));
         return status::SUCCESS;
     };

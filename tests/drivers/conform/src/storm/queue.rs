@@ -58,7 +58,8 @@ pub(super) fn find_clock() -> bool {
     !routine.is_null()
 }
 
-fn now() -> i64 {
+/// The time in 100 ns units; 0 for ever where the clock was not found.
+pub(super) fn now() -> i64 {
     type Query = extern "system" fn() -> u64;
     let routine = CLOCK.load(Ordering::Relaxed);
     if routine.is_null() {

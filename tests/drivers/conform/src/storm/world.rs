@@ -165,11 +165,11 @@ impl World {
     }
 
     /// The storage and the stream behind a chain that a callback names.
-    pub(super) fn room_of(&self, chain: PMDL) -> Option<(usize, &Slot)> {
-        self.slots.iter().find_map(|slot| {
+    pub(super) fn room_of(&self, chain: PMDL) -> Option<(usize, usize, &Slot)> {
+        self.slots.iter().enumerate().find_map(|(index, slot)| {
             (0..super::slot::LANES)
                 .find(|&lane| slot.chain(lane) == chain)
-                .map(|lane| (lane, slot))
+                .map(|lane| (lane, index, slot))
         })
     }
 
