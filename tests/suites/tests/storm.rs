@@ -48,24 +48,24 @@ const fn fixed(name: &'static str, seed: u64, threads: u32, rounds: u32, flags: 
 }
 
 const FIXED: &[Fixed] = &[
-    fixed("plain", 0x51EE_7001, 4, 400, 0),
-    fixed("stuck requests", 0x51EE_7002, 4, 400, StormFlags::STUCK),
+    fixed("plain", 0x51EE_7001, 4, 250, 0),
+    fixed("stuck requests", 0x51EE_7002, 4, 250, StormFlags::STUCK),
     fixed(
         "address errors, late calls",
         0x51EE_7003,
         4,
-        400,
+        250,
         StormFlags::ERRORS | StormFlags::LATE,
     ),
     fixed(
         "abortive and unruly",
         0x51EE_7004,
         4,
-        400,
+        250,
         StormFlags::ABORTIVE | StormFlags::UNRULY | StormFlags::STUCK,
     ),
-    fixed("memory fails", 0x51EE_7005, 4, 400, StormFlags::FAULTS),
-    fixed("everything", 0x51EE_7006, 6, 400, StormFlags::ALL),
+    fixed("memory fails", 0x51EE_7005, 4, 250, StormFlags::FAULTS),
+    fixed("everything", 0x51EE_7006, 6, 250, StormFlags::ALL),
 ];
 
 fn main() -> ExitCode {

@@ -160,9 +160,7 @@ pub fn open(open: &Open) -> Result<usize, i32> {
         return Err(status::ACCESS_DENIED);
     }
     ob::reference(device.0, 0);
-    device
-        .reference_count()
-        .set(device.reference_count().get() + 1);
+    file::count(device, 1);
     let file = make_file(device, &rest);
     let outcome = send_create(device, file, open);
     if status::is_success(outcome.status) {
@@ -172,9 +170,7 @@ pub fn open(open: &Open) -> Result<usize, i32> {
     // A failed create gets neither cleanup nor close.
     free_name(file);
     ob::forget(file.0);
-    device
-        .reference_count()
-        .set(device.reference_count().get() - 1);
+    file::count(device, -1);
     ob::dereference(device.0, 0);
     Err(outcome.status)
 }

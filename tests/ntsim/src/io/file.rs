@@ -79,8 +79,14 @@ pub(crate) fn close(file: usize) {
         stack.file().set(file.0);
     });
     super::create::free_name(file);
-    device
-        .reference_count()
-        .set(device.reference_count().get() - 1);
+    count(device, -1);
     ob::dereference(device.0, 0);
+}
+
+/// Changes how many file objects a device has; threads open and close at the same time.
+pub(super) fn count(device: Device, change: i32) {
+    let at = device.reference_count().address();
+    // SAFETY: The device object lives while a file object of it does, and the member is aligned.
+    let count = unsafe { core::sync::atomic::AtomicI32::from_ptr(at as *mut i32) };
+    count.fetch_add(change, core::sync::atomic::Ordering::SeqCst);
 }
