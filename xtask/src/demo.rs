@@ -18,7 +18,10 @@ pub(crate) struct Options {
     /// A 9P2000.L server that runs already (default: one is started for the demo).
     #[arg(long, value_name = "HOST:PORT")]
     server: Option<String>,
-    /// The file to read on the server.
+    /// The tree that such a server exports, as it names it.
+    #[arg(long, value_name = "TREE", requires = "server")]
+    export: Option<String>,
+    /// The file to read on the server, below the tree.
     #[arg(long, value_name = "PATH")]
     path: Option<PathBuf>,
     /// Further arguments of the host program; `-- --help` lists them.
@@ -50,6 +53,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         .arg(images.join("p9probe.sys"));
     if let Some(server) = &options.server {
         demo.args(["--server", server]);
+    }
+    if let Some(export) = &options.export {
+        demo.args(["--export", export]);
     }
     if let Some(path) = &options.path {
         demo.arg("--path").arg(path);

@@ -20,7 +20,7 @@ const fn meaning(status: u32) -> &'static str {
     match status {
         0xC000_0008 => "the file is not open",
         0xC000_000D => "the driver refused a parameter",
-        0xC000_0022 => "access denied",
+        0xC000_0022 => "access denied; --export names the tree that the server exports",
         0xC000_0023 => "the buffer is too small",
         0xC000_0034 => "there is no such file on the server",
         0xC000_009A => "the kernel ran out of memory",
