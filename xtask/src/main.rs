@@ -1,7 +1,8 @@
 //! `cargo xtask`: everything a Linux host does with this project, in one command each.
 //!
 //! One file per errand: [`setup`] installs what is missing, [`toolchain`] decides which compiler builds drivers, [`drivers`] builds
-//! them, [`image`] checks what was built, [`wdk_crates`] what they are made of, [`demo`], [`soak`] and [`mod@test`] run it.
+//! them, [`image`] checks what was built, [`wdk_crates`] what they are made of, [`demo`], [`soak`] and [`mod@test`] run it,
+//! [`evidence`](mod@evidence) tells what the last test counted.
 
 use std::process::ExitCode;
 
@@ -10,6 +11,7 @@ use clap::{Parser, Subcommand};
 mod command;
 mod demo;
 mod drivers;
+mod evidence;
 mod image;
 mod setup;
 mod soak;
@@ -37,6 +39,8 @@ enum Errand {
     CheckImage,
     /// Reads a file from a 9P server through the drivers, in the simulated kernel.
     Demo(demo::Options),
+    /// Prints what the last test run counted: answers seen, points swept, schedules explored, inputs executed.
+    Evidence,
     /// Lets storms loose on the drivers, with fresh seeds, until one fails or the time is over.
     Soak(soak::Options),
     /// Runs every check and every test.
@@ -49,6 +53,7 @@ fn main() -> ExitCode {
         Errand::Build(selection) => drivers::run(&selection).map(|()| ExitCode::SUCCESS),
         Errand::CheckImage => check_images(),
         Errand::Demo(options) => demo::run(&options).map(|()| ExitCode::SUCCESS),
+        Errand::Evidence => evidence::run().map(|()| ExitCode::SUCCESS),
         Errand::Soak(options) => soak::run(&options).map(|()| ExitCode::SUCCESS),
         Errand::Test => test::run(),
     };

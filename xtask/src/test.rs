@@ -48,6 +48,9 @@ pub(crate) fn run() -> Result<ExitCode> {
         "host packages and their tests build",
         cargo().args(["test", "--no-run", "--quiet"]),
     );
+    if let Err(error) = ::evidence::clear() {
+        tally.fail("figures of an earlier run are gone", &error.to_string());
+    }
     cargo_test(&mut tally, "host packages", cargo().arg("test"));
     title("tests of the wdk-build stand-in");
     let stand_in = |more: &[&str]| {
