@@ -106,7 +106,10 @@ fn driver_style(tally: &mut Tally) -> Result<()> {
     let driver_cargo = |subcommand: &str| {
         let mut cargo = toolchain::cargo(way, subcommand);
         cargo.args(["--quiet", "--target", drivers::Architecture::X64.target()]);
-        for package in drivers::PACKAGES.iter().chain(&["rxce-client"]) {
+        for package in drivers::PACKAGES
+            .iter()
+            .chain(&["client-nt", "rxce-client"])
+        {
             cargo.args(["--package", package]);
         }
         cargo

@@ -1,5 +1,6 @@
 //! The 9P session: attach, walks, opens, reads.
 
+use client_nt::pool::Bytes;
 use p9::{
     Attr, MAX_WALK, NOFID, NONUNAME, Path, READ_OVERHEAD, Reply, Request, VERSION, getattr, open,
 };
@@ -10,8 +11,7 @@ use wdk_sys::{
 };
 
 use crate::{
-    exchange::{Circuit, REPLY_LEN},
-    nt::pool::Bytes,
+    exchange::{Circuit, REPLY_LEN, TAG_BYTES},
     status::Result,
 };
 
@@ -255,9 +255,9 @@ impl Client {
         .map_err(|_| STATUS_BUFFER_TOO_SMALL)?
         .len();
         let room = output.len().saturating_sub(overhead);
-        let mut collected = Bytes::try_new(room)?;
+        let mut collected = Bytes::try_new(room, TAG_BYTES)?;
         let mut used = 0_usize;
-        let mut page = Bytes::try_new(REPLY_LEN)?;
+        let mut page = Bytes::try_new(REPLY_LEN, TAG_BYTES)?;
         for _ in 0..PATIENCE {
             let page = self.read_page(cursor, &mut page)?;
             if page.is_empty() {

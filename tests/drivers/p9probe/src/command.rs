@@ -1,5 +1,6 @@
 //! The control codes, carried out in a system worker thread.
 
+use client_nt::control::Output;
 use p9probe_ioctl::{
     Close, Connect, Disconnected, Error, List, MAX_NAME, MAX_READ, MIN_LISTING, Path, Read, code,
 };
@@ -11,32 +12,6 @@ use wdk_sys::{
 use crate::{
     client::Client, counters::COUNTERS, driver::Device, exchange::Circuit, status::Result,
 };
-
-/// A request's system buffer, for the output.
-pub(crate) struct Output {
-    start: *mut u8,
-    len: usize,
-}
-
-impl Output {
-    /// Takes the buffer.
-    ///
-    /// # Safety
-    ///
-    /// `start` points to `len` bytes of nonpaged pool, used by nobody else as long as the value lives; it may be null
-    /// if `len` is 0.
-    pub(crate) const unsafe fn new(start: *mut u8, len: usize) -> Self {
-        Self { start, len }
-    }
-
-    fn as_mut(&mut self) -> &mut [u8] {
-        if self.len == 0 {
-            return &mut [];
-        }
-        // SAFETY: The contract of `new`.
-        unsafe { core::slice::from_raw_parts_mut(self.start, self.len) }
-    }
-}
 
 /// Checks the lengths of a request before anything is done for it.
 ///
@@ -130,12 +105,12 @@ fn use_client(client: &mut Client, code: u32, input: &[u8], mut output: Output) 
                 length,
                 offset,
             } = Read::decode(input).map_err(malformed)?;
-            let room = u32::try_from(output.len).unwrap_or(u32::MAX);
+            let room = u32::try_from(output.room()).unwrap_or(u32::MAX);
             if length > MAX_READ || length > room {
                 return Err(STATUS_BUFFER_TOO_SMALL);
             }
             // SAFETY: The system buffer is nonpaged pool of at least `length` bytes, and ours until the IRP completes.
-            unsafe { client.read(file, offset, output.start, length) }
+            unsafe { client.read(file, offset, output.start(), length) }
         }
         code::CLOSE => client
             .close(Close::decode(input).map_err(malformed)?.file)

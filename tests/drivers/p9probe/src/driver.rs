@@ -1,21 +1,20 @@
 //! Entry, unload, and the control device with the one session it can have.
 
-use core::{cell::UnsafeCell, ptr, ptr::NonNull};
+use core::{cell::UnsafeCell, ptr::NonNull};
 
+use client_nt::{
+    control::{Commands, Output, create_device},
+    event::Event,
+    irp::Irp,
+    spin_lock::SpinLock,
+    unicode,
+};
 use wdk_sys::{
-    BOOLEAN, DEVICE_OBJECT, DRIVER_OBJECT, FILE_DEVICE_SECURE_OPEN, FILE_DEVICE_UNKNOWN,
-    IRP_MJ_CLEANUP, IRP_MJ_CLOSE, IRP_MJ_CREATE, IRP_MJ_DEVICE_CONTROL, NTSTATUS, PCUNICODE_STRING,
-    PDEVICE_OBJECT, PDRIVER_OBJECT, STATUS_CANCELLED, STATUS_SUCCESS,
-    ntddk::{IoCreateDevice, IoCreateSymbolicLink, IoDeleteDevice, IoDeleteSymbolicLink},
+    NTSTATUS, PCUNICODE_STRING, PDEVICE_OBJECT, PDRIVER_OBJECT, STATUS_CANCELLED, STATUS_SUCCESS,
+    ntddk::{IoDeleteDevice, IoDeleteSymbolicLink},
 };
 
-use crate::{
-    client::Client,
-    command, dispatch,
-    link::Link,
-    nt::{event::Event, spin_lock::SpinLock, unicode::unicode},
-    status::{Result, check},
-};
+use crate::{client::Client, command, link::Link, status::Result};
 
 #[expect(clippy::cast_possible_truncation, reason = "a few dozen bytes")]
 const EXTENSION_LEN: u32 = size_of::<Device>() as u32;
@@ -94,61 +93,48 @@ pub(crate) unsafe extern "system" fn driver_entry(
 ) -> NTSTATUS {
     // SAFETY: Ours alone until this routine returns.
     let driver = unsafe { &mut *driver };
-    match create_device(driver) {
-        Ok(()) => STATUS_SUCCESS,
-        Err(status) => status,
-    }
+    driver.DriverUnload = Some(unload);
+    let created = create_device::<Session>(
+        driver,
+        EXTENSION_LEN,
+        unicode!(p9probe_ioctl::DEVICE_NAME),
+        unicode!(p9probe_ioctl::LINK_NAME),
+        |extension| {
+            let extension = extension.cast::<Device>();
+            let state = Device {
+                free: Event::uninitialised(),
+                client: UnsafeCell::new(None),
+                current: SpinLock::new(None),
+            };
+            // SAFETY: Of this size, aligned as pool is, and not yet used: the device is still initialising.
+            unsafe { extension.write(state) };
+            // SAFETY: Written above.
+            let extension = unsafe { &*extension };
+            // SAFETY: At its final place, in nonpaged memory, not yet used.
+            unsafe { extension.free.initialise(true) };
+        },
+    );
+    created.err().unwrap_or(STATUS_SUCCESS)
 }
 
-fn create_device(driver: &mut DRIVER_OBJECT) -> Result {
-    let mut name = unicode!(p9probe_ioctl::DEVICE_NAME);
-    let mut link = unicode!(p9probe_ioctl::LINK_NAME);
-    let mut device: *mut DEVICE_OBJECT = ptr::null_mut();
-    // SAFETY: The name is copied; the extension is zeroed nonpaged memory.
-    check(unsafe {
-        IoCreateDevice(
-            driver,
-            EXTENSION_LEN,
-            &raw mut name,
-            FILE_DEVICE_UNKNOWN,
-            FILE_DEVICE_SECURE_OPEN,
-            BOOLEAN::from(false),
-            &raw mut device,
-        )
-    })?;
-    // SAFETY: Just created.
-    let extension = unsafe { (*device).DeviceExtension }.cast::<Device>();
-    let state = Device {
-        free: Event::new(),
-        client: UnsafeCell::new(None),
-        current: SpinLock::new(None),
-    };
-    // SAFETY: Of this size, aligned as pool is, and not yet used: the device is still initialising.
-    unsafe { extension.write(state) };
-    // SAFETY: Written above.
-    let extension = unsafe { &*extension };
-    // SAFETY: At its final place, in nonpaged memory, not yet used.
-    unsafe { extension.free.initialise(true) };
+/// The sessions of programs belong to the device, not to a handle.
+struct Session;
 
-    // SAFETY: Both names are copied.
-    let linked = check(unsafe { IoCreateSymbolicLink(&raw mut link, &raw mut name) });
-    if let Err(status) = linked {
-        // SAFETY: Ours, and nobody has opened it.
-        unsafe { IoDeleteDevice(device) };
-        return Err(status);
+impl Commands for Session {
+    fn check_lengths(code: u32, input: usize, output: usize) -> Result {
+        command::check_lengths(code, input, output)
     }
-    driver.DriverUnload = Some(unload);
-    for (major, routine) in [
-        (IRP_MJ_CREATE, dispatch::create as dispatch::Routine),
-        (IRP_MJ_CLEANUP, dispatch::succeed),
-        (IRP_MJ_CLOSE, dispatch::succeed),
-        (IRP_MJ_DEVICE_CONTROL, dispatch::device_control),
-    ] {
-        if let Some(slot) = driver.MajorFunction.get_mut(major as usize) {
-            *slot = Some(routine);
-        }
+
+    unsafe fn execute(
+        device: PDEVICE_OBJECT,
+        _irp: &Irp,
+        code: u32,
+        input: &[u8],
+        output: Output,
+    ) -> Result<usize> {
+        // SAFETY: Our device, as the caller promises.
+        command::execute(unsafe { Device::of(device) }, code, input, output)
     }
-    Ok(())
 }
 
 /// Takes a forgotten session down, then the device. The system calls it when no handle is open any more.

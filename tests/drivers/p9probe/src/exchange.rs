@@ -2,6 +2,11 @@
 
 use core::ptr::{self, NonNull};
 
+use client_nt::{
+    mdl::Mdl,
+    pool::{Bytes, NonPaged},
+    unicode,
+};
 use p9::{Assembler, Header, Kind, NOTAG, Reply, Request};
 use p9probe_ioctl::Disconnected;
 use rxce_client::{
@@ -11,18 +16,13 @@ use rxce_client::{
 };
 use wdk_sys::{
     NTSTATUS, STATUS_INSUFFICIENT_RESOURCES, STATUS_INVALID_NETWORK_RESPONSE,
-    STATUS_INVALID_PARAMETER, STATUS_SUCCESS,
+    STATUS_INVALID_PARAMETER, STATUS_SUCCESS, ULONG,
 };
 
 use crate::{
     callback,
     counters::COUNTERS,
     link::{Destination, Expected, Link},
-    nt::{
-        mdl::Mdl,
-        pool::{Bytes, NonPaged, TAG_LINK},
-        unicode::unicode,
-    },
     status::{Result, check, from_errno},
 };
 
@@ -34,6 +34,11 @@ pub(crate) const REPLY_LEN: usize = 8192;
 const IP_ADDRESS_LEN: usize = 22;
 /// The same in the type of a TDI_CONNECTION_INFORMATION.
 const IP_ADDRESS_LENGTH: i32 = 22;
+
+/// `P9pL`: a link with the structures of the engine.
+const TAG_LINK: ULONG = ULONG::from_le_bytes(*b"P9pL");
+/// `P9pB`: message buffers.
+pub(crate) const TAG_BYTES: ULONG = ULONG::from_le_bytes(*b"P9pB");
 
 /// How a request is sent.
 #[derive(Clone, Copy)]
@@ -83,10 +88,10 @@ impl Circuit {
         let link = NonPaged::try_new(Link::new(), TAG_LINK)?;
         // SAFETY: At its final place in nonpaged pool, and known to nobody.
         unsafe { link.initialise() };
-        let mut send = Bytes::try_new(SEND_LEN)?;
+        let mut send = Bytes::try_new(SEND_LEN, TAG_BYTES)?;
         // SAFETY: `send` is nonpaged pool and is dropped after the MDL (order of the fields).
         let send_mdl = unsafe { Mdl::over(send.as_mut_ptr(), SEND_LEN) }?;
-        let reply = Some(Bytes::try_new(REPLY_LEN)?);
+        let reply = Some(Bytes::try_new(REPLY_LEN, TAG_BYTES)?);
         Ok(Self {
             send_mdl,
             send,
@@ -243,7 +248,7 @@ impl Circuit {
             .len();
         let reply = match self.reply.take() {
             Some(reply) => reply,
-            None => Bytes::try_new(REPLY_LEN)?,
+            None => Bytes::try_new(REPLY_LEN, TAG_BYTES)?,
         };
         let (destination, wanted) = match destination {
             Some((destination, wanted)) => (Some(destination), wanted),

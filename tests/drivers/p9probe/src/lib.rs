@@ -6,14 +6,14 @@
 //!
 //! ```text
 //! driver    entry, unload, control device
-//! dispatch  IRPs: who may open, lengths, hand-over to a system worker thread
 //! command   one function per control code
 //! client    the 9P session: walks, opens, reads
 //! exchange  one request and its reply over the circuit
 //! link      the circuit, and what its callbacks share with the thread that waits
 //! callback  the engine's callbacks
-//! nt        owners of kernel objects
 //! ```
+//!
+//! Kernel objects, and the way from an IRP to a command in a system worker thread, are those of `client-nt`.
 #![no_std]
 #![deny(
     clippy::arithmetic_side_effects,
@@ -31,11 +31,9 @@ mod callback;
 mod client;
 mod command;
 mod counters;
-mod dispatch;
 mod driver;
 mod exchange;
 mod link;
-mod nt;
 mod status;
 
 use wdk_alloc::WdkAllocator;

@@ -7,13 +7,13 @@
 
 use core::{cell::UnsafeCell, mem, slice};
 
+use client_nt::{event::Event, mdl::Mdl, pool::Bytes, spin_lock::SpinLock};
 use p9::{Assembler, Error, Next, Step};
 use rxce_client::{RXCE_ADDRESS, RXCE_CONNECTION, RXCE_TRANSPORT, RXCE_VC};
 use wdk_sys::{NTSTATUS, PMDL, STATUS_CONNECTION_DISCONNECTED, STATUS_INVALID_NETWORK_RESPONSE};
 
 use crate::{
     counters::COUNTERS,
-    nt::{event::Event, mdl::Mdl, pool::Bytes, spin_lock::SpinLock},
     status::{Result, check},
 };
 
@@ -128,7 +128,7 @@ impl Link {
                 sending: false,
                 phase: Phase::Idle,
             }),
-            progress: Event::new(),
+            progress: Event::uninitialised(),
         }
     }
 

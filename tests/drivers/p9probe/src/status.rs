@@ -6,17 +6,7 @@ use wdk_sys::{
     STATUS_NOT_SUPPORTED, STATUS_OBJECT_NAME_NOT_FOUND, STATUS_UNSUCCESSFUL,
 };
 
-/// Fails with an error status.
-pub(crate) type Result<T = (), E = NTSTATUS> = core::result::Result<T, E>;
-
-/// Turns a status into a result.
-pub(crate) const fn check(status: NTSTATUS) -> Result {
-    if wdk::nt_success(status) {
-        Ok(())
-    } else {
-        Err(status)
-    }
-}
+pub(crate) use client_nt::status::{Result, check};
 
 /// The status for a Linux error number that the server sent.
 pub(crate) const fn from_errno(errno: u32) -> NTSTATUS {

@@ -13,11 +13,6 @@ use wdk_sys::{
 
 use crate::status::Result;
 
-/// `P9pL`: a link with the structures of the engine.
-pub(crate) const TAG_LINK: ULONG = ULONG::from_le_bytes(*b"P9pL");
-/// `P9pB`: message buffers.
-pub(crate) const TAG_BYTES: ULONG = ULONG::from_le_bytes(*b"P9pB");
-
 fn allocate(len: usize, tag: ULONG) -> Result<NonNull<u8>> {
     // SAFETY: Documented for IRQL <= DISPATCH_LEVEL; any length above zero will do.
     let memory = unsafe { ExAllocatePool2(POOL_FLAG_NON_PAGED, len.max(1) as u64, tag) };
@@ -29,7 +24,7 @@ fn allocate(len: usize, tag: ULONG) -> Result<NonNull<u8>> {
 /// # IRQL
 ///
 /// `<= DISPATCH_LEVEL`
-pub(crate) struct NonPaged<T> {
+pub struct NonPaged<T> {
     value: NonNull<T>,
     tag: ULONG,
 }
@@ -38,7 +33,11 @@ impl<T> NonPaged<T> {
     const ALIGNED: () = assert!(align_of::<T>() <= 16, "pool blocks are aligned to 16 bytes");
 
     /// Moves a value into the pool.
-    pub(crate) fn try_new(value: T, tag: ULONG) -> Result<Self> {
+    ///
+    /// # Errors
+    ///
+    /// `STATUS_INSUFFICIENT_RESOURCES`
+    pub fn try_new(value: T, tag: ULONG) -> Result<Self> {
         const { Self::ALIGNED };
         let memory: NonNull<T> = allocate(size_of::<T>(), tag)?.cast();
         // SAFETY: Fresh memory of this size, aligned by the assertion above.
@@ -47,12 +46,12 @@ impl<T> NonPaged<T> {
     }
 
     /// Its address, good until it is dropped.
-    pub(crate) const fn as_non_null(&self) -> NonNull<T> {
+    pub const fn as_non_null(&self) -> NonNull<T> {
         self.value
     }
 
     /// Gives the memory up for good: for what an engine that refused a tear-down still knows.
-    pub(crate) const fn leak(self) {
+    pub const fn leak(self) {
         core::mem::forget(self);
     }
 }
@@ -80,9 +79,10 @@ impl<T> Drop for NonPaged<T> {
 /// # IRQL
 ///
 /// `<= DISPATCH_LEVEL`
-pub(crate) struct Bytes {
+pub struct Bytes {
     start: NonNull<u8>,
     len: usize,
+    tag: ULONG,
 }
 
 // SAFETY: Plain memory with one owner; no thread is special to it.
@@ -90,10 +90,15 @@ unsafe impl Send for Bytes {}
 
 impl Bytes {
     /// Allocates `len` bytes.
-    pub(crate) fn try_new(len: usize) -> Result<Self> {
+    ///
+    /// # Errors
+    ///
+    /// `STATUS_INSUFFICIENT_RESOURCES`
+    pub fn try_new(len: usize, tag: ULONG) -> Result<Self> {
         Ok(Self {
-            start: allocate(len, TAG_BYTES)?,
+            start: allocate(len, tag)?,
             len,
+            tag,
         })
     }
 }
@@ -117,6 +122,6 @@ impl DerefMut for Bytes {
 impl Drop for Bytes {
     fn drop(&mut self) {
         // SAFETY: Allocated with this tag, freed here only.
-        unsafe { ExFreePoolWithTag(self.start.as_ptr().cast(), TAG_BYTES) };
+        unsafe { ExFreePoolWithTag(self.start.as_ptr().cast(), self.tag) };
     }
 }

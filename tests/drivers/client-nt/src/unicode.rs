@@ -3,12 +3,16 @@
 use wdk_sys::UNICODE_STRING;
 
 /// An ASCII text as UTF-16 code units, at compile time.
+///
+/// # Panics
+///
+/// If the text is not ASCII: where the text is a constant, that stops the compiler.
 #[expect(
     clippy::indexing_slicing,
     clippy::arithmetic_side_effects,
     reason = "evaluated at compile time"
 )]
-pub(crate) const fn wide<const N: usize>(text: &str) -> [u16; N] {
+pub const fn wide<const N: usize>(text: &str) -> [u16; N] {
     let mut wide = [0; N];
     let mut i = 0;
     while i < N {
@@ -20,7 +24,7 @@ pub(crate) const fn wide<const N: usize>(text: &str) -> [u16; N] {
 }
 
 /// Describes a constant.
-pub(crate) const fn describe<const N: usize>(text: &'static [u16; N]) -> UNICODE_STRING {
+pub const fn describe<const N: usize>(text: &'static [u16; N]) -> UNICODE_STRING {
     const { assert!(N <= 0x7fff) };
     #[expect(clippy::cast_possible_truncation, reason = "asserted above")]
     let bytes = size_of::<[u16; N]>() as u16;
@@ -32,11 +36,9 @@ pub(crate) const fn describe<const N: usize>(text: &'static [u16; N]) -> UNICODE
 }
 
 /// A constant ASCII text as a `UNICODE_STRING`. Nobody writes through it: names are in parameters.
+#[macro_export]
 macro_rules! unicode {
     ($text:expr) => {
-        $crate::nt::unicode::describe(
-            const { &$crate::nt::unicode::wide::<{ $text.len() }>($text) },
-        )
+        $crate::unicode::describe(const { &$crate::unicode::wide::<{ $text.len() }>($text) })
     };
 }
-pub(crate) use unicode;

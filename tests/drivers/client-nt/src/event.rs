@@ -12,10 +12,10 @@ use wdk_sys::{
 
 /// `KernelMode` in the type that parameters and fields have.
 #[expect(clippy::cast_possible_truncation, reason = "the constant is 0")]
-pub(crate) const KERNEL_MODE: KPROCESSOR_MODE = KernelMode as KPROCESSOR_MODE;
+pub const KERNEL_MODE: KPROCESSOR_MODE = KernelMode as KPROCESSOR_MODE;
 
 /// A synchronization event. It must be initialised at its final place, in nonpaged memory.
-pub(crate) struct Event(UnsafeCell<KEVENT>);
+pub struct Event(UnsafeCell<KEVENT>);
 
 // SAFETY: The kernel serialises all access to an event.
 unsafe impl Sync for Event {}
@@ -24,7 +24,7 @@ unsafe impl Send for Event {}
 
 impl Event {
     /// An event that is not yet initialised.
-    pub(crate) const fn new() -> Self {
+    pub const fn uninitialised() -> Self {
         // SAFETY: Integers and null pointers; the kernel gives them a meaning in `initialise`.
         Self(UnsafeCell::new(unsafe { core::mem::zeroed() }))
     }
@@ -34,7 +34,7 @@ impl Event {
     /// # Safety
     ///
     /// Nobody uses it yet, it is not moved any more, and lies in nonpaged memory.
-    pub(crate) unsafe fn initialise(&self, signalled: bool) {
+    pub unsafe fn initialise(&self, signalled: bool) {
         // SAFETY: Forwarded from this function's `# Safety` section.
         unsafe { KeInitializeEvent(self.0.get(), SynchronizationEvent, BOOLEAN::from(signalled)) };
     }
@@ -44,7 +44,7 @@ impl Event {
     /// # IRQL
     ///
     /// `<= DISPATCH_LEVEL`
-    pub(crate) fn set(&self) {
+    pub fn set(&self) {
         // SAFETY: Initialised; no wait follows, so the dispatcher lock is not kept.
         unsafe { KeSetEvent(self.0.get(), 0, BOOLEAN::from(false)) };
     }
@@ -54,7 +54,7 @@ impl Event {
     /// # IRQL
     ///
     /// `<= APC_LEVEL`
-    pub(crate) fn wait(&self) {
+    pub fn wait(&self) {
         self.wait_until(ptr::null_mut());
     }
 
@@ -63,7 +63,7 @@ impl Event {
     /// # IRQL
     ///
     /// `<= APC_LEVEL`
-    pub(crate) fn wait_seconds(&self, seconds: u32) -> bool {
+    pub fn wait_seconds(&self, seconds: u32) -> bool {
         // Negative: relative, in units of 100 ns.
         let mut timeout = LARGE_INTEGER {
             QuadPart: i64::from(seconds).saturating_mul(-10_000_000),

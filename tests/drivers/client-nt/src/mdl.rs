@@ -14,7 +14,7 @@ use crate::status::Result;
 /// # IRQL
 ///
 /// `<= DISPATCH_LEVEL`
-pub(crate) struct Mdl {
+pub struct Mdl {
     mdl: NonNull<MDL>,
     start: *mut u8,
     len: usize,
@@ -41,7 +41,7 @@ impl Mdl {
     /// # Safety
     ///
     /// `start` points to `len` bytes of nonpaged pool which outlive the MDL.
-    pub(crate) unsafe fn over(start: *mut u8, len: usize) -> Result<Self> {
+    pub unsafe fn over(start: *mut u8, len: usize) -> Result<Self> {
         let this = Self::allocate(start, len)?;
         // SAFETY: The memory is nonpaged pool, by this function's contract.
         unsafe { MmBuildMdlForNonPagedPool(this.mdl.as_ptr()) };
@@ -49,12 +49,12 @@ impl Mdl {
     }
 
     /// Room for a part of what this one describes; see [`Self::describe`].
-    pub(crate) fn for_a_part(&self) -> Result<Self> {
+    pub fn for_a_part(&self) -> Result<Self> {
         Self::allocate(self.start, self.len)
     }
 
     /// Makes `self` describe `len` bytes of `whole` from `offset` on. To be used once.
-    pub(crate) fn describe(&mut self, whole: &Self, offset: usize, len: usize) -> Result<PMDL> {
+    pub fn describe(&mut self, whole: &Self, offset: usize, len: usize) -> Result<PMDL> {
         let end = offset.checked_add(len).ok_or(STATUS_INVALID_PARAMETER)?;
         if len == 0 || end > whole.len {
             return Err(STATUS_INVALID_PARAMETER);
@@ -67,7 +67,7 @@ impl Mdl {
     }
 
     /// The MDL, for as long as `self` lives.
-    pub(crate) const fn as_ptr(&self) -> PMDL {
+    pub const fn as_ptr(&self) -> PMDL {
         self.mdl.as_ptr()
     }
 }

@@ -12,7 +12,7 @@ use wdk_sys::{
 };
 
 /// A value behind a kernel spin lock. It must lie in nonpaged memory.
-pub(crate) struct SpinLock<T> {
+pub struct SpinLock<T> {
     lock: UnsafeCell<KSPIN_LOCK>,
     value: UnsafeCell<T>,
 }
@@ -22,7 +22,7 @@ unsafe impl<T: Send> Sync for SpinLock<T> {}
 
 impl<T> SpinLock<T> {
     /// A free lock (which is all zero: `KeInitializeSpinLock` of wdm.h stores 0).
-    pub(crate) const fn new(value: T) -> Self {
+    pub const fn new(value: T) -> Self {
         Self {
             lock: UnsafeCell::new(0),
             value: UnsafeCell::new(value),
@@ -34,7 +34,7 @@ impl<T> SpinLock<T> {
     /// # IRQL
     ///
     /// `<= DISPATCH_LEVEL`
-    pub(crate) fn lock(&self) -> Guard<'_, T> {
+    pub fn lock(&self) -> Guard<'_, T> {
         // SAFETY: An initialised spin lock in nonpaged memory.
         let irql = unsafe { KeAcquireSpinLockRaiseToDpc(self.lock.get()) };
         Guard {
@@ -47,7 +47,7 @@ impl<T> SpinLock<T> {
 
 /// The right to use the value.
 #[must_use]
-pub(crate) struct Guard<'a, T> {
+pub struct Guard<'a, T> {
     lock: &'a SpinLock<T>,
     irql: KIRQL,
     /// Not `Send`: the processor that took the lock gives it back.

@@ -1,7 +1,7 @@
 //! A request that a dispatch routine was given, until it is completed.
 
 use wdk_sys::{
-    IO_NO_INCREMENT, IO_STACK_LOCATION, NTSTATUS, PIRP, PVOID, SL_PENDING_RETURNED,
+    IO_NO_INCREMENT, IO_STACK_LOCATION, NTSTATUS, PFILE_OBJECT, PIRP, PVOID, SL_PENDING_RETURNED,
     ntddk::IofCompleteRequest,
 };
 
@@ -22,15 +22,18 @@ const NO_INCREMENT: i8 = IO_NO_INCREMENT as i8;
 ///
 /// `<= DISPATCH_LEVEL`
 #[must_use = "a request must be completed"]
-pub(crate) struct Irp(PIRP);
+pub struct Irp(PIRP);
 
 /// The parts of a device-control request (METHOD_BUFFERED).
-pub(crate) struct Control {
-    pub(crate) code: u32,
-    pub(crate) input: usize,
-    pub(crate) output: usize,
+pub struct Control {
+    /// The control code.
+    pub code: u32,
+    /// Bytes of input.
+    pub input: usize,
+    /// Room for the output.
+    pub output: usize,
     /// Input and output; null if both lengths are 0.
-    pub(crate) buffer: *mut u8,
+    pub buffer: *mut u8,
 }
 
 impl Irp {
@@ -39,17 +42,17 @@ impl Irp {
     /// # Safety
     ///
     /// What the invariant says.
-    pub(crate) const unsafe fn from_raw(irp: PIRP) -> Self {
+    pub const unsafe fn from_raw(irp: PIRP) -> Self {
         Self(irp)
     }
 
     /// Gives the request to someone who calls [`Self::from_raw`] again.
-    pub(crate) const fn into_raw(self) -> PIRP {
+    pub const fn into_raw(self) -> PIRP {
         self.0
     }
 
     /// Whether it comes from user mode.
-    pub(crate) const fn is_from_user(&self) -> bool {
+    pub const fn is_from_user(&self) -> bool {
         // SAFETY: Ours, by the invariant.
         unsafe { (*self.0).RequestorMode != KERNEL_MODE }
     }
@@ -74,7 +77,7 @@ impl Irp {
     /// # Safety
     ///
     /// It is one.
-    pub(crate) unsafe fn control(&self) -> Control {
+    pub unsafe fn control(&self) -> Control {
         // SAFETY: The request's own stack location.
         let stack = unsafe { &*self.stack() };
         // SAFETY: The member for device control.
@@ -91,15 +94,21 @@ impl Irp {
         }
     }
 
+    /// The file object that the request is for; null where there is none.
+    pub fn file(&self) -> PFILE_OBJECT {
+        // SAFETY: The request's own stack location.
+        unsafe { (*self.stack()).FileObject }
+    }
+
     /// `IoMarkIrpPending`, an inline function of wdm.h.
-    pub(crate) fn mark_pending(&mut self) {
+    pub fn mark_pending(&mut self) {
         // SAFETY: The request's own stack location, of which no other reference exists.
         let stack = unsafe { &mut *self.stack() };
         stack.Control |= PENDING_RETURNED;
     }
 
     /// A place in the request for a pointer of the driver that has it (`DriverContext`).
-    pub(crate) fn driver_context(&mut self) -> &mut PVOID {
+    pub fn driver_context(&mut self) -> &mut PVOID {
         // SAFETY: Ours, by the invariant.
         let tail = unsafe { &mut (*self.0).Tail };
         // SAFETY: The union has this meaning while a driver has the request.
@@ -110,7 +119,7 @@ impl Irp {
     }
 
     /// Completes the request and returns its status.
-    pub(crate) fn complete(self, status: NTSTATUS, information: usize) -> NTSTATUS {
+    pub fn complete(self, status: NTSTATUS, information: usize) -> NTSTATUS {
         // SAFETY: Ours, by the invariant.
         let block = unsafe { &mut (*self.0).IoStatus };
         block.__bindgen_anon_1.Status = status;
