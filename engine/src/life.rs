@@ -125,6 +125,12 @@ impl Life {
         life
     }
 
+    /// Whether its build has not returned yet, or the competition that it is in.
+    #[must_use]
+    pub const fn is_building(&self) -> bool {
+        self.building
+    }
+
     /// Whether the client may hear of the circuit.
     #[must_use]
     pub const fn is_announced(&self) -> bool {
@@ -188,7 +194,7 @@ impl Life {
     pub const fn local_disconnect(&self) -> Local {
         match self.state {
             State::Active => Local::Submit(self.local_mode()),
-            State::Disconnected if self.remote_was_release && !self.local_disconnect_submitted => {
+            State::Disconnected if self.awaits_local_disconnect() => {
                 Local::Submit(self.local_mode())
             }
             State::Disconnected => Local::Nothing,
@@ -207,6 +213,12 @@ impl Life {
             }
         }
         decision
+    }
+
+    /// Whether a circuit that is disconnected still has use for a local disconnect: the peer's release is to be
+    /// acknowledged, or its connect, which a transport may keep for ever, has to be aborted.
+    const fn awaits_local_disconnect(&self) -> bool {
+        (self.remote_was_release || self.building) && !self.local_disconnect_submitted
     }
 
     const fn local_mode(&self) -> Mode {

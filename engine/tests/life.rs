@@ -1,5 +1,5 @@
 //! `life` against a model that is written from tables 4.1 and 4.2 of the connection engine specification, and from
-//! nothing else: every reachable state, and long random lives.
+//! nothing else: every reachable state, and long random lives. It departs from them once, in [`Model::initiate`].
 
 use std::collections::HashSet;
 
@@ -157,6 +157,11 @@ impl Model {
         };
         match self.state {
             ACTIVE => Local::Submit(mode),
+            // The specification says nothing of a build here. Without an ABORT it could wait for ever, since a tear-down
+            // is refused.
+            DISCONNECTED if self.building && !self.local_disc_submitted => {
+                Local::Submit(Mode::Abort)
+            }
             DISCONNECTED if self.remote_was_release && !self.local_disc_submitted => {
                 Local::Submit(mode)
             }
@@ -338,6 +343,11 @@ fn advance(life: &mut Life, model: &mut Model, event: Event) {
     assert_eq!(life.abort_submitted(), model.abort_submitted);
     assert_eq!(life.remote_disconnect_seen(), model.remote_disc_seen);
     assert_eq!(life.local_disconnect(), model.initiate());
+    assert_eq!(life.is_building(), model.building);
+    if model.building && model.state != TEARDOWN && !life.local_disconnect_submitted() {
+        let ends = life.local_disconnect();
+        assert_eq!(ends, Local::Submit(Mode::Abort), "a build nobody can end");
+    }
 
     assert!(rank(before) <= rank(model.state), "the state goes back");
     let refused = [
@@ -455,6 +465,21 @@ fn table_4_2_cell_by_cell() {
     // RxCeInitiateVCDisconnect
     assert_eq!(active.local_disconnect(), Local::Submit(Mode::Release));
     assert_eq!(building.local_disconnect(), Local::Submit(Mode::Abort));
+    for event in [
+        Event::Disconnected(RELEASE),
+        Event::Disconnected(ABORT),
+        Event::AddressError(-1),
+    ] {
+        let mut ended = building;
+        decide(&mut ended, event);
+        assert_eq!(ended.state(), State::Disconnected);
+        assert_eq!(ended.begin_tear_down(), Err(Error::InvalidParameter));
+        let local = ended.begin_local_disconnect();
+        assert_eq!(local, Local::Submit(Mode::Abort), "its connect is aborted");
+        assert_eq!(ended.begin_local_disconnect(), Local::Nothing);
+        assert_eq!(ended.end_build(true), Built::Unwind);
+        assert!(!ended.escalate(), "the ABORT is not repeated");
+    }
     let abortive = built(Closing::AbortOnly, &[]);
     assert_eq!(abortive.local_disconnect(), Local::Submit(Mode::Abort));
     assert_eq!(by_client.local_disconnect(), Local::Nothing);

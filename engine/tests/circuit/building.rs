@@ -56,6 +56,10 @@ fn assert_build(plan: &Plan, vc: &Vc) {
             !(local && record.connect_timed_out),
             "an abort does not end the build"
         );
+        assert!(
+            !record.client_lost_patience || build.is_err(),
+            "nothing but the abort could end the build"
+        );
         if connects == 0 {
             assert!(
                 matches!(record.cause, Some(Cause::Local | Cause::Remote)),
@@ -129,6 +133,10 @@ fn connect_against_remote_disconnect() {
             assert_eq!(record.notices, usize::from(alive && remote));
             tally.saw("built and disconnected", alive && remote);
             tally.saw("the connect times out", record.connect_timed_out);
+            let rescued = record.client_lost_patience && remote;
+            tally.saw("kept for ever, and aborted by the client", rescued);
+            let closed = rescued && record.cancellations > 0;
+            tally.saw("kept despite the abort, and closed", closed);
         });
         end(&vc);
     });

@@ -82,6 +82,15 @@ impl Vc {
         self.record(|record| record.build = Some(result.map(|_| ())));
     }
 
+    /// The transport keeps the connect for ever: once nothing else is going to happen, the client ends the build.
+    pub(crate) fn client_loses_patience(self: &Arc<Self>) {
+        let vc = self.clone();
+        self.sim().as_last_resort(move || {
+            vc.record(|record| record.client_lost_patience = true);
+            while vc.initiate() == Err(Error::InsufficientResources) {}
+        });
+    }
+
     /// The connect of a competitor, which nobody waits for.
     pub(crate) fn connect_in_background(&self, connect: Handle) {
         let sent = circuit::connect_in_background(self, connect);
@@ -124,6 +133,7 @@ impl Vc {
     /// The competitor has lost: the close ends whatever is left.
     pub(crate) fn give_up(&self, own: Ref) {
         change(&**own, |ledger| ledger.life.give_up());
+        self.close();
         self.dismantle(own);
     }
 

@@ -76,6 +76,8 @@ pub(crate) struct Record {
     pub(crate) disconnect_decided: bool,
     /// The transport gave a connect up that nobody had aborted.
     pub(crate) connect_timed_out: bool,
+    /// The transport kept a connect until the client ended the build.
+    pub(crate) client_lost_patience: bool,
     /// A wait timed out when nothing was listed any more.
     pub(crate) drained_in_time: bool,
     /// Whether a disconnect was still due when a thread had no memory for it.

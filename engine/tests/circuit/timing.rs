@@ -298,6 +298,7 @@ fn t5_a_tear_down_needs_no_memory() {
 /// A build: when an initiate comes, and what has to come of it.
 struct Build {
     script: Script,
+    remote_after: Option<(u64, Remote)>,
     initiate_after: Option<u64>,
     seconds: u64,
     aborts: usize,
@@ -308,6 +309,9 @@ impl Build {
     fn check(self) {
         explore_briefly(move || {
             let (vc, own, connect) = Vc::published(plan(self.script));
+            if let Some((seconds, event)) = self.remote_after {
+                vc.sim().later(seconds * SECOND, Act::Event(event).on(&vc));
+            }
             if let Some(seconds) = self.initiate_after {
                 vc.sim().later(seconds * SECOND, Act::Initiate.on(&vc));
             }
@@ -324,6 +328,7 @@ impl Build {
 fn a_slow_connect_is_waited_for() {
     Build {
         script: |_| (Ends::Later(100 * SECOND), 0),
+        remote_after: None,
         initiate_after: None,
         seconds: 100,
         aborts: 0,
@@ -336,6 +341,7 @@ fn a_slow_connect_is_waited_for() {
 fn b5_the_connect_fails_by_itself() {
     Build {
         script: |_| (Ends::Later(SECOND), FAILED),
+        remote_after: None,
         initiate_after: None,
         seconds: 1,
         aborts: 0,
@@ -351,6 +357,7 @@ fn b5_an_initiate_aborts_a_pending_connect() {
             Arrival::Connect => (Ends::OnAbort, 0),
             _ => (Ends::Inline, 0),
         },
+        remote_after: None,
         initiate_after: Some(5),
         seconds: 5,
         aborts: 1,
@@ -366,6 +373,7 @@ fn b5_a_connect_that_no_abort_ends_is_closed() {
             Arrival::Connect => (Ends::OnClose, 0),
             _ => (Ends::Inline, 0),
         },
+        remote_after: None,
         initiate_after: Some(5),
         seconds: 35,
         aborts: 1,
@@ -381,10 +389,39 @@ fn b5_the_connect_succeeds_nevertheless() {
             Arrival::Connect => (Ends::Later(6 * SECOND), 0),
             _ => (Ends::Inline, 0),
         },
+        remote_after: None,
         initiate_after: Some(5),
         seconds: 6,
         aborts: 1,
         result: Err(Error::Aborted),
     }
     .check();
+}
+
+#[test]
+fn b5_a_connect_that_the_peer_has_ended_and_the_transport_keeps_is_aborted() {
+    for event in [
+        Remote::Disconnect(2),
+        Remote::Disconnect(4),
+        Remote::AddressError,
+    ] {
+        let build = |script, seconds| Build {
+            script,
+            remote_after: Some((1, event)),
+            initiate_after: Some(5),
+            seconds,
+            aborts: 1,
+            result: Err(Error::Transport(FAILED)),
+        };
+        let by_the_abort: Script = |arrival| match arrival {
+            Arrival::Connect => (Ends::OnAbort, 0),
+            _ => (Ends::Inline, 0),
+        };
+        let by_the_close: Script = |arrival| match arrival {
+            Arrival::Connect => (Ends::OnClose, 0),
+            _ => (Ends::Inline, FAILED),
+        };
+        build(by_the_abort, 5).check();
+        build(by_the_close, 35).check();
+    }
 }

@@ -211,13 +211,17 @@ impl Transport {
                 wire.pending.push((request, ends));
                 drop(wire);
                 if arrival == Arrival::Connect && !self.temper.is_scripted() {
-                    self.limit_connect(vc, request);
+                    if coin() {
+                        self.limit_connect(vc, request);
+                    } else {
+                        vc.client_loses_patience();
+                    }
                 }
             }
         }
     }
 
-    /// Nobody waits for ever for a peer that does not answer.
+    /// This transport gives a peer up that does not answer.
     fn limit_connect(&self, vc: &Arc<Vc>, request: Handle) {
         let circuit = vc.clone();
         vc.sim().as_last_resort(move || {

@@ -219,7 +219,7 @@ impl Vc {
         self.registered.store(false, Ordering::Relaxed);
     }
 
-    fn close(&self) {
+    pub(crate) fn close(&self) {
         if self.transport.wire().closes == 0 {
             let vc = self.this.upgrade().expect("whoever closes has the circuit");
             self.transport.close(&vc);

@@ -3,12 +3,12 @@
 use rxce_client::{RXCE_VC_ACTIVE, RXCE_VC_DISCONNECTED};
 use wdk_sys::NTSTATUS;
 
-use super::{RELEASE, Shared, Vector, own, stop_before_io_call_driver};
+use super::{ABORT, RELEASE, Shared, Vector, own, stop_before_io_call_driver};
 use crate::{
     client::{CLIENT, Call},
     engine,
     fixture::{
-        self, Fixture, bytes_of, called, disconnects, held, script, script_hook, seen,
+        self, Fixture, bytes_of, called, disconnects, endpoint_of, held, script, script_hook, seen,
         send_and_wait, state_of, wait_held,
     },
     nt::{event::Event, status, thread::Thread, time, time::SECOND},
@@ -32,6 +32,11 @@ pub(super) const VECTORS: &[Vector] = &[
         "B5b",
         "initiate, and the connect fails by itself first",
         fails_by_itself,
+    ),
+    own(
+        "B5c",
+        "initiate on a circuit that ended while it was connecting",
+        ended_while_connecting,
     ),
     own("B6", "two threads build one structure", two_threads),
     own(
@@ -204,6 +209,54 @@ fn fails_by_itself(_run: &Run) -> Outcome {
     same("counts of the parents", f.counts(), counts)?;
     same("callbacks", fixture::calls(), 0)?;
     f.close()
+}
+
+/// The peer or the address ends the circuit, and the transport keeps the connect: only the client can end the build.
+fn ended_while_connecting(run: &Run) -> Outcome {
+    type End = fn(&Fixture, usize) -> Option<NTSTATUS>;
+    let peer_aborts: End = |_, endpoint| transport::disconnect(endpoint, ABORT);
+    let peer_releases: End = |_, endpoint| transport::disconnect(endpoint, RELEASE);
+    let address_fails: End = |f, _| transport::error(f.address_file(), status::LINK_FAILED);
+    for (end, connect) in [
+        (peer_aborts, Script::PEND),
+        (peer_releases, Script::UNTIL_ABORT),
+        (address_fails, Script::UNTIL_ABORT),
+        (peer_aborts, Script::UNTIL_CLOSE),
+    ] {
+        let mut f = Fixture::orderly()?;
+        // The circuits of one address share its errors; here there is to be one.
+        fixture::ok("RxCeTearDownVC", engine::tear_down_vc(f.vc.ptr()))?;
+        let (counts, aborts) = (f.counts(), seen(Kind::Abort));
+        let before = run.balance();
+        let told = called(Call::Disconnect) + called(Call::ConnectionError);
+        script(Kind::Connect, connect);
+        let (vc, build) = connecting(&mut f)?;
+        wait_held(Kind::Connect)?;
+        let answer = end(&f, endpoint_of(vc.0));
+        let state = state_of(vc.0);
+        let waits = !build.ends_within(SECOND);
+        let torn_down = vc.tear_down();
+        let initiated = vc.initiate();
+        let built = build.join("BuildVC")?;
+        same("the answer to the event", answer, Some(status::SUCCESS))?;
+        same("State", state, RXCE_VC_DISCONNECTED)?;
+        holds("BuildVC waits for its connect", waits)?;
+        outcome::status(
+            "tear-down of a circuit that is connecting",
+            torn_down,
+            status::INVALID_PARAMETER,
+        )?;
+        fixture::ok("initiate", initiated)?;
+        outcome::status("BuildVC", built, status::CONNECTION_ABORTED)?;
+        same("ABORT requests", seen(Kind::Abort), aborts + 1)?;
+        is_zero(vc)?;
+        same("counts of the parents", f.counts(), counts)?;
+        let told_now = called(Call::Disconnect) + called(Call::ConnectionError);
+        same("callbacks of the circuit", told_now, told)?;
+        before.unchanged(run, "the failed build")?;
+        f.close()?;
+    }
+    Ok(())
 }
 
 fn two_threads(run: &Run) -> Outcome {
