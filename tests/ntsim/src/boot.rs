@@ -1,7 +1,8 @@
 //! Start of the simulated machine.
 
 use crate::gate::{Datum, Routine};
-use crate::{arena, executive, gate, signal, trace};
+use crate::{arena, argument, executive, gate, signal, trace};
+use core::time::Duration;
 use std::sync::OnceLock;
 
 /// How the machine is set up.
@@ -17,6 +18,8 @@ pub struct Options {
     pub driver_stack_bytes: usize,
     /// How many recorded calls a stop report shows.
     pub stop_records: usize,
+    /// How long (real time) a lock may be spun for, or a processor be held, before that counts as a hang.
+    pub spin_limit: Duration,
     /// Prints `DbgPrint` output to standard error as it comes.
     pub echo_debug_output: bool,
 }
@@ -29,6 +32,7 @@ impl Default for Options {
             seed: 1,
             driver_stack_bytes: crate::thread::DRIVER_STACK_BYTES,
             stop_records: 40,
+            spin_limit: Duration::from_secs(20),
             echo_debug_output: true,
         }
     }
@@ -84,6 +88,7 @@ pub fn boot(options: Options) {
     );
     arena::initialise();
     signal::install();
+    argument::install();
     trace::start();
     executive::prepare();
     gate::install(&routines(), &data());

@@ -20,6 +20,7 @@ compile_error!("ntsim runs x64 driver images natively: it needs an x86-64 Linux 
 
 pub mod account;
 pub mod arena;
+mod argument;
 mod boot;
 pub mod clock;
 pub mod dispatcher;

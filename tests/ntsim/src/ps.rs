@@ -234,7 +234,8 @@ fn create(call: &Call) -> u64 {
             go.wait();
             let me = thread::current();
             irql::guarded("a system thread", || {
-                gate::call_named("system thread", routine, &[context])
+                gate::call_named("system thread", routine, &[context]);
+                crate::dispatcher::mutex::check_none_owned(me);
             });
             if irql::current() != PASSIVE_LEVEL {
                 stop::bug_check(

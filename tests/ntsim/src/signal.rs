@@ -240,6 +240,9 @@ fn emulate_cr8(general: &mut [i64; 23]) -> bool {
     true
 }
 
+/// `ATTEMPTED_EXECUTE_OF_NOEXECUTE_MEMORY`.
+const NO_EXECUTE: u32 = 0xFC;
+
 struct Fault {
     signal: i32,
     address: usize,
@@ -395,6 +398,15 @@ impl Fault {
 
     fn explain_address(&self, thread: &Thread) -> (u32, String) {
         let address = self.address;
+        if let Some(block) = pool::owner_block(address)
+            && (block.address..block.address + block.bytes).contains(&address)
+            && self.is_execution()
+        {
+            return (
+                NO_EXECUTE,
+                format!("data is not executable: {}", block.describe()),
+            );
+        }
         if let Some(import) = image::poisoned(address) {
             return (
                 0x7F,
@@ -417,7 +429,7 @@ impl Fault {
             return (0xD5, format!("freed memory: {}", block.describe()));
         }
         if let Some(image) = image::find(address) {
-            return Self::explain_image(image, address);
+            return self.explain_image(image, address);
         }
         if address < 0x1_0000 {
             return (0x1E, "a NULL pointer".to_owned());
@@ -445,6 +457,10 @@ impl Fault {
                     known.bytes, known.base
                 ),
             ),
+            kind if inside && self.is_execution() => (
+                NO_EXECUTE,
+                format!("memory of kind {kind:?} is not executable"),
+            ),
             kind if inside => (0xBE, format!("memory of kind {kind:?} does not allow this")),
             kind => (
                 0x50,
@@ -456,7 +472,7 @@ impl Fault {
         }
     }
 
-    fn explain_image(image: &image::Image, address: usize) -> (u32, String) {
+    fn explain_image(&self, image: &image::Image, address: usize) -> (u32, String) {
         if !image.is_loaded() {
             return (0xCE, format!("{} was unloaded", image.name));
         }
@@ -469,7 +485,11 @@ impl Fault {
                 ),
             ),
             Some(section) => (
-                0xBE,
+                if self.is_execution() {
+                    NO_EXECUTE
+                } else {
+                    0xBE
+                },
                 format!(
                     "section {} of {} does not allow this",
                     section.name, image.name

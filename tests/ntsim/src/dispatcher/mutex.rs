@@ -143,7 +143,7 @@ fn read_state(call: &Call) -> u64 {
 }
 
 /// A thread ends: THREAD_TERMINATE_HELD_MUTEX (0x4000008A) if it still owns a mutex.
-pub(super) fn check_none_owned(thread: &Thread) {
+pub(crate) fn check_none_owned(thread: &Thread) {
     let owned = thread.owned_mutexes.load(Ordering::Relaxed);
     if owned != 0 {
         stop::bug_check(

@@ -122,6 +122,7 @@ pub fn complete(irp: Irp, caller: usize) {
         let status_now = irp.status().get();
         {
             let mut life = packet.life.lock();
+            let was_sent = !life.sendings.is_empty();
             while let Some(sending) = life
                 .sendings
                 .last()
@@ -129,6 +130,10 @@ pub fn complete(irp: Irp, caller: usize) {
             {
                 *sending.completed.lock() = Some((pending, status_now));
                 life.sendings.pop();
+            }
+            if was_sent && life.sendings.is_empty() && !top {
+                // Back with whoever sent it first, who kept this location for himself (IoSetNextIrpStackLocation).
+                life.phase = Phase::Idle;
             }
         }
         irp.pending_returned().set(u8::from(pending));

@@ -23,9 +23,6 @@ pub const DISPATCH_LEVEL: u8 = 2;
 /// HIGH_LEVEL.
 pub const HIGH_LEVEL: u8 = 15;
 
-/// How long (real time) a lock may be spun for before that counts as a hang.
-const SPIN_LIMIT: std::time::Duration = std::time::Duration::from_secs(20);
-
 /// The routines of this file.
 pub const ROUTINES: &[Routine] = &[
     Routine {

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use super::{DISPATCH_LEVEL, SPIN_LIMIT};
+use super::DISPATCH_LEVEL;
 use crate::gate::{Call, IrqlRule, Routine};
 use crate::mem::poke;
 use crate::stop::{self, Stop};
@@ -154,7 +154,7 @@ fn set_affinity(mask: u64) -> u64 {
         let mut since = None;
         while busy(&other) {
             std::thread::sleep(Duration::from_micros(20));
-            if since.get_or_insert_with(Instant::now).elapsed() > SPIN_LIMIT {
+            if since.get_or_insert_with(Instant::now).elapsed() > crate::options().spin_limit {
                 let text = format!(
                     "thread {} \"{}\" stays at DISPATCH_LEVEL for ever",
                     other.id, other.name

@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use super::{DISPATCH_LEVEL, SPIN_LIMIT, current, lower_to, set};
+use super::{DISPATCH_LEVEL, current, lower_to, set};
 use crate::gate::{Call, IrqlRule, Routine};
 use crate::layout::ke::LockQueueHandle;
 use crate::stop::{self, Stop};
@@ -175,7 +175,7 @@ fn acquire(lock: usize, raise: bool) -> u8 {
             std::thread::yield_now();
         }
         if spins.is_multiple_of(1024)
-            && since.get_or_insert_with(Instant::now).elapsed() > SPIN_LIMIT
+            && since.get_or_insert_with(Instant::now).elapsed() > crate::options().spin_limit
         {
             stuck(lock);
         }

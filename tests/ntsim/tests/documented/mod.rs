@@ -33,14 +33,17 @@ fn quoted(text: &'static str) -> Vec<&'static str> {
     text.split('`').skip(1).step_by(2).collect()
 }
 
-/// Whether the page says of this scenario what its report says: `*** STOP 0x000000C4 (0x13, …` is `0xC4/0x13` or `0xC4`.
+/// Whether the page, if it names this scenario, says of it what its report says: `*** STOP 0x000000C4 (0x13, …` is `0xC4/0x13` or `0xC4`.
 pub(crate) fn check(suite: &str, scenario: &str, report: &str) -> Result<(), Failed> {
     let name = format!("{suite} {scenario}");
     let rules = rules();
-    let rule = rules
+    let Some(rule) = rules
         .iter()
         .find(|rule| rule.tests.contains(&name.as_str()))
-        .ok_or_else(|| format!("docs/ntsim.md has no rule that `{name}` breaks"))?;
+    else {
+        // It breaks a rule to see the report of it; the rule has its own test.
+        return Ok(());
+    };
     let met = stop_of(report).ok_or("the report has no stop")?;
     if met == rule.stop || met.split('/').next() == Some(rule.stop) {
         return Ok(());

@@ -1,0 +1,51 @@
+//! I/O requests.
+
+use super::{alone, c4, c9, plain, rule, stop};
+use crate::{Group, Rule, Stop};
+
+const IO: &str = "I/O verification";
+const CALL: &str = "io/call.rs";
+const COMPLETE: &str = "io/complete.rs";
+const IRP: &str = "io/irp.rs";
+
+pub(super) const GROUP: Group = Group {
+    subject: "I/O requests",
+    rules: RULES,
+};
+
+// One line per rule.
+#[rustfmt::skip]
+const RULES: &[Rule] = &[
+    rule("irp_freed_twice", "`IoFreeIrp` of one that is not alive", c9(0x01), IO, IRP),
+    rule("irp_reused_after_free", "`IoReuseIrp` of one that is not alive", c9(0x01), IO, IRP),
+    rule("irp_cancelled_after_free", "`IoCancelIrp` of one that is not alive", c9(0x01), IO, "io/cancel.rs"),
+    alone("irp_of_a_thread_freed", "`IoFreeIrp` of a request of `IoBuildDeviceIoControlRequest`", c9(0x02), IO, IRP),
+    rule("irp_sent_after_free", "`IoCallDriver` with a freed IRP", c9(0x03), IO, CALL),
+    alone("irp_sent_to_no_device", "`IoCallDriver` to what is no device", c9(0x04), IO, CALL),
+    alone("irp_sent_to_null", "`IoCallDriver` to a NULL device", c9(0x204), IO, CALL),
+    rule("irp_freed_while_below", "`IoFreeIrp` while a driver below has it", c9(0x20A), IO, IRP),
+    rule("irp_reused_while_below", "`IoReuseIrp` while a driver below has it", c9(0x20A), IO, IRP),
+    rule("irp_sent_while_below", "`IoCallDriver` while a driver below has it", c9(0x205), IO, CALL),
+    rule("irp_freed_by_its_completion_routine", "a completion routine frees the IRP and lets it go on", c9(0x20B), IO, COMPLETE),
+    alone("irp_initialised_again", "`IoInitializeIrp` of an IRP from `IoAllocateIrp`", c9(0x20D), IO, IRP),
+    rule("irp_without_a_location", "no stack location left", c9(0x208), IO, CALL),
+    rule("irp_of_no_locations", "`IoAllocateIrp` of no stack location", c9(0x208), IO, IRP),
+    rule("irp_sent_with_a_cancel_routine", "sent with the cancel routine still set", c9(0x203), IO, CALL),
+    rule("irp_completed_with_a_cancel_routine", "completed with the cancel routine still set", c9(0x07), IO, COMPLETE),
+    rule("irp_read_at_dispatch", "another request than internal control sent at `DISPATCH_LEVEL`", c9(0x23A), IO, CALL),
+    rule("irp_completion_routine_pageable", "a completion routine in a pageable section", c9(0x227), IO, CALL),
+    rule("irp_nobody_keeps", "an IRP of `IoAllocateIrp` completed to the end: nobody kept it", c9(0x239), IO, COMPLETE),
+    rule("irp_completed_as_pending", "completed with `STATUS_PENDING`", c9(0x06), IO, COMPLETE),
+    rule("irp_completed_twice", "completed twice", plain(0x44), "bug check 0x44", COMPLETE),
+    rule("irp_completed_by_its_owner", "completed by the driver that allocated it", plain(0x44), "bug check 0x44", COMPLETE),
+    rule("irp_pending_unmarked", "`STATUS_PENDING` returned without `IoMarkIrpPending`", c9(0x23D), IO, CALL),
+    rule("irp_marked_not_pending", "marked pending, but another status returned", c9(0x23E), IO, CALL),
+    rule("irp_another_status", "a dispatch routine returns another status than it completed with", c9(0x224), IO, CALL),
+    rule("irp_minus_one", "a dispatch routine returns -1", c9(0x225), IO, CALL),
+    rule("irp_forgotten", "a dispatch routine neither completes nor forwards", c9(0x226), IO, CALL),
+    rule("dispatch_changes_irql", "a dispatch routine returns at another IRQL", c9(0x05), IO, CALL),
+    rule("dispatch_changes_apcs", "a dispatch routine returns with other APC counts", c4(0xC5), IO, CALL),
+    alone("irp_of_a_direct_method", "a direct method in `IoBuildDeviceIoControlRequest` (not simulated)", c9(0x09), "not simulated", "io/build.rs"),
+    rule("irp_of_a_thread_at_apc_level", "a wait at `APC_LEVEL` for a request whose completion is posted by an APC", Stop::Hang, "IoBuildDeviceIoControlRequest", "dispatcher/apc.rs"),
+    rule("entry_at_raised_irql", "`DriverUnload` (or `DriverEntry`) returns at another IRQL", stop(0xC9, 0x05), IO, "driver/mod.rs"),
+];

@@ -1,0 +1,51 @@
+//! Locks, regions, waits, callbacks and threads.
+
+use super::{alone, c4, c4_with, plain, rule, stop};
+use crate::{Group, Rule, Stop};
+
+const DEADLOCK: &str = "deadlock detection";
+const ALWAYS: &str = "automatic checks";
+const DDI: &str = "DDI compliance";
+const IO: &str = "I/O verification";
+const SPIN: &str = "irql/spin_lock.rs";
+const MUTEX: &str = "dispatcher/mutex.rs";
+
+pub(super) const GROUP: Group = Group {
+    subject: "Locks, waits and threads",
+    rules: RULES,
+};
+
+// One line per rule.
+#[rustfmt::skip]
+const RULES: &[Rule] = &[
+    rule("lock_acquired_twice", "a spin lock acquired twice by one thread", c4(0x1000), DEADLOCK, SPIN),
+    rule("lock_released_by_another", "a spin lock released by a thread that does not hold it", c4(0x1007), DEADLOCK, SPIN),
+    rule("lock_released_to_another_irql", "a spin lock released to another IRQL than it was acquired at", c4_with(0x20015, [Some(0), Some(1), None]), DDI, SPIN),
+    rule("lock_of_dpc_level_released_below", "a lock acquired at DPC level released below it", c4(0x35), ALWAYS, SPIN),
+    rule("lock_misaligned", "a spin lock that is not aligned", c4(0xE1), "force IRQL checking", SPIN),
+    rule("lock_never_released", "a spin lock that is never released", c4(0x1002), DEADLOCK, SPIN),
+    rule("lock_held_at_a_wait", "a wait while a spin lock is held (Verifier: at `DISPATCH_LEVEL`)", c4(0x3B), ALWAYS, SPIN),
+    rule("lock_held_at_a_lower_irql", "the IRQL lowered while a spin lock is held", c4(0x3B), "stricter than Windows", SPIN),
+    rule("lock_held_at_a_call", "`IoCallDriver` while a spin lock is held", c4(0x3B), "stricter than Windows", SPIN),
+    rule("fast_mutex_acquired_twice", "a fast mutex acquired twice by one thread", c4(0x1000), DEADLOCK, MUTEX),
+    rule("fast_mutex_released_by_another", "a fast mutex released by another thread", c4(0x1005), DEADLOCK, MUTEX),
+    rule("fast_mutex_not_held", "a fast mutex released that nobody holds", c4(0x1006), DEADLOCK, MUTEX),
+    rule("unsafe_mutex_acquired_with_apcs", "`ExAcquireFastMutexUnsafe` with APCs enabled", c4(0x39), ALWAYS, MUTEX),
+    rule("unsafe_mutex_released_with_apcs", "`ExReleaseFastMutexUnsafe` with APCs enabled", c4(0x3A), ALWAYS, MUTEX),
+    rule("mutex_released_by_another", "`KeReleaseMutex` by another thread", stop(0x1E, 0xC000_0046), "KeReleaseMutex", MUTEX),
+    rule("mutex_held_at_the_end", "a thread ends owning a mutex", plain(0x4000_008A), "bug check 0x4000008A", MUTEX),
+    rule("semaphore_over_its_limit", "a semaphore released beyond its limit", stop(0x1E, 0xC000_0047), "KeReleaseSemaphore", "dispatcher/semaphore.rs"),
+    rule("critical_region_not_entered", "`KeLeaveCriticalRegion` without its pair", c4(0x3E), ALWAYS, "dispatcher/routines.rs"),
+    rule("guarded_region_not_entered", "`KeLeaveGuardedRegion` without its pair", c4(0x4000E), DDI, "dispatcher/routines.rs"),
+    rule("wait_for_too_many", "more objects in a wait than there are wait blocks", plain(0xC), "bug check 0xC", "dispatcher/routines.rs"),
+    rule("event_not_initialised", "`KeSetEvent` of what is no event", c4(0xE1), "force IRQL checking", "dispatcher/event.rs"),
+    rule("event_initialised_while_waited", "`KeInitializeEvent` of an event that a thread waits for", c4(0xE1), "force IRQL checking", "dispatcher/event.rs"),
+    rule("wait_that_nobody_ends", "every thread waits, and nothing can end it", Stop::Hang, "no page: a real machine would hang", "dispatcher/hang.rs"),
+    rule("dpc_changes_irql", "a callback (DPC, completion routine, event handler, work item, thread) returns at another IRQL", c4_with(0xFA, [None, Some(2), Some(0)]), IO, "irql/mod.rs"),
+    rule("work_item_changes_apcs", "a callback returns with other APC counts", c4(0xFB), IO, "irql/mod.rs"),
+    rule("thread_ends_at_raised_irql", "a system thread ends above `PASSIVE_LEVEL`", c4(0x2001C), DDI, "ps.rs"),
+    alone("thread_stays_at_dispatch", "a thread stays at `DISPATCH_LEVEL` for ever, and another wants its processor", plain(0x133), "bug check 0x133", "irql/processors.rs"),
+    rule("rundown_released_too_often", "a rundown reference released too often", c4(0xE0), "ExReleaseRundownProtection", "ex/rundown.rs"),
+    rule("rundown_started_twice", "a rundown reference initialised again before it is run down", c4(0xE0), "ExReInitializeRundownProtection", "ex/rundown.rs"),
+    rule("rundown_misaligned", "memory that cannot be a rundown reference", c4(0xE0), "ExInitializeRundownProtection", "ex/rundown.rs"),
+];

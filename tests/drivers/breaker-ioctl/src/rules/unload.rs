@@ -1,0 +1,26 @@
+//! What a driver may not leave behind.
+
+use super::{c4, plain, rule};
+use crate::{Group, Rule};
+
+const TRACK: &str = "pool tracking";
+const LEAKS: &str = "driver/leaks.rs";
+
+pub(super) const GROUP: Group = Group {
+    subject: "Unload",
+    rules: RULES,
+};
+
+// One line per rule.
+#[rustfmt::skip]
+const RULES: &[Rule] = &[
+    rule("unload_with_pool", "pool left at unload", c4(0x62), TRACK, LEAKS),
+    rule("unload_with_an_irp", "an IRP left at unload", c4(0x62), "I/O verification", LEAKS),
+    rule("unload_with_an_mdl", "an MDL left at unload", c4(0x62), TRACK, LEAKS),
+    rule("unload_with_a_handle", "a handle left at unload", c4(0x62), "miscellaneous checks", LEAKS),
+    rule("unload_with_a_reference", "a reference on an object left at unload", c4(0x62), "stricter than Windows", LEAKS),
+    rule("unload_with_a_device", "a device left at unload", c4(0x62), "stricter than Windows", LEAKS),
+    rule("unload_with_a_timer", "a timer that still runs at unload", plain(0xCE), "bug check 0xCE", LEAKS),
+    rule("unload_with_a_thread", "a system thread that still runs at unload", plain(0xCE), "bug check 0xCE", LEAKS),
+    rule("unload_with_a_work_item", "an I/O work item not freed at unload", plain(0xCE), "bug check 0xCE", LEAKS),
+];

@@ -1,0 +1,129 @@
+//! The device below, of the second copy of the driver: what it does with a request is the request's minor function.
+
+use core::{
+    ptr,
+    sync::atomic::{AtomicPtr, Ordering},
+};
+
+use wdk_sys::{
+    IRP, IRP_MJ_INTERNAL_DEVICE_CONTROL, IRP_MJ_READ, NTSTATUS, PDEVICE_OBJECT, PIRP,
+    STATUS_PENDING, STATUS_SUCCESS, STATUS_UNSUCCESSFUL,
+};
+
+use crate::{
+    nt::{DISPATCH, nt},
+    request::{complete, current, finish, mark_pending, set_cancel_routine},
+};
+
+/// Completes at once.
+pub(crate) const COMPLETE: u8 = 0;
+/// Pends until a request of [`RELEASE`] comes.
+pub(crate) const PEND: u8 = 1;
+/// Completes the request that pends, then itself.
+pub(crate) const RELEASE: u8 = 2;
+/// Pends, completes, returns `STATUS_PENDING`.
+pub(crate) const PEND_AND_COMPLETE: u8 = 3;
+/// The same without marking it.
+pub(crate) const PENDING_UNMARKED: u8 = 4;
+/// Marks it pending, completes, returns `STATUS_SUCCESS`.
+pub(crate) const MARKED_NOT_PENDING: u8 = 5;
+/// Completes with success, returns a failure.
+pub(crate) const ANOTHER_STATUS: u8 = 6;
+/// Completes, returns -1.
+pub(crate) const MINUS_ONE: u8 = 7;
+/// Does nothing.
+pub(crate) const FORGET: u8 = 8;
+/// Completes, returns at a raised IRQL.
+pub(crate) const RAISE: u8 = 9;
+/// Completes, returns in a critical region.
+pub(crate) const ENTER_REGION: u8 = 10;
+/// Completes with `STATUS_PENDING`.
+pub(crate) const COMPLETE_AS_PENDING: u8 = 11;
+/// Completes twice.
+pub(crate) const TWICE: u8 = 12;
+/// Completes with a cancel routine set.
+pub(crate) const WITH_CANCEL_ROUTINE: u8 = 13;
+/// Completes above `DISPATCH_LEVEL`.
+pub(crate) const ABOVE_DISPATCH: u8 = 14;
+/// Completes at `DISPATCH_LEVEL`.
+pub(crate) const AT_DISPATCH: u8 = 15;
+
+static PENDING: AtomicPtr<IRP> = AtomicPtr::new(ptr::null_mut());
+
+/// A cancel routine that is never called.
+pub(crate) unsafe extern "C" fn cancel(_device: PDEVICE_OBJECT, _irp: PIRP) {}
+
+/// Dispatch routine of all major functions.
+pub(crate) unsafe extern "C" fn dispatch(_device: PDEVICE_OBJECT, irp: PIRP) -> NTSTATUS {
+    let stack = current(irp);
+    let major = u32::from(stack.MajorFunction);
+    if major != IRP_MJ_INTERNAL_DEVICE_CONTROL && major != IRP_MJ_READ {
+        return complete(irp, STATUS_SUCCESS);
+    }
+    match stack.MinorFunction {
+        PEND => {
+            mark_pending(irp);
+            PENDING.store(irp, Ordering::SeqCst);
+            STATUS_PENDING
+        }
+        RELEASE => {
+            let pending = PENDING.swap(ptr::null_mut(), Ordering::SeqCst);
+            if !pending.is_null() {
+                complete(pending, STATUS_SUCCESS);
+            }
+            complete(irp, STATUS_SUCCESS)
+        }
+        PEND_AND_COMPLETE => {
+            mark_pending(irp);
+            complete(irp, STATUS_SUCCESS);
+            STATUS_PENDING
+        }
+        PENDING_UNMARKED => {
+            complete(irp, STATUS_SUCCESS);
+            STATUS_PENDING
+        }
+        MARKED_NOT_PENDING => {
+            mark_pending(irp);
+            complete(irp, STATUS_SUCCESS)
+        }
+        ANOTHER_STATUS => {
+            complete(irp, STATUS_SUCCESS);
+            STATUS_UNSUCCESSFUL
+        }
+        MINUS_ONE => {
+            complete(irp, STATUS_SUCCESS);
+            -1
+        }
+        FORGET => STATUS_SUCCESS,
+        RAISE => {
+            let status = complete(irp, STATUS_SUCCESS);
+            nt!(KfRaiseIrql(DISPATCH));
+            status
+        }
+        ENTER_REGION => {
+            let status = complete(irp, STATUS_SUCCESS);
+            nt!(KeEnterCriticalRegion());
+            status
+        }
+        COMPLETE_AS_PENDING => {
+            mark_pending(irp);
+            complete(irp, STATUS_PENDING)
+        }
+        TWICE => {
+            complete(irp, STATUS_SUCCESS);
+            finish(irp);
+            STATUS_SUCCESS
+        }
+        WITH_CANCEL_ROUTINE => {
+            set_cancel_routine(irp, Some(cancel));
+            complete(irp, STATUS_SUCCESS)
+        }
+        level @ (ABOVE_DISPATCH | AT_DISPATCH) => {
+            let old = nt!(KfRaiseIrql(if level == AT_DISPATCH { 2 } else { 3 }));
+            let status = complete(irp, STATUS_SUCCESS);
+            nt!(KeLowerIrql(old));
+            status
+        }
+        _ => complete(irp, STATUS_SUCCESS),
+    }
+}

@@ -1,0 +1,364 @@
+//! I/O requests.
+
+use core::ptr;
+
+use wdk_sys::{
+    DEVICE_OBJECT, IO_STATUS_BLOCK, IRP_MJ_READ, NTSTATUS, PIRP, PVOID,
+    STATUS_MORE_PROCESSING_REQUIRED, STATUS_SUCCESS,
+};
+
+use super::table;
+use crate::{
+    below,
+    driver::Bench,
+    nt::{APC, DISPATCH, at, event, free, nt, pool, set, wait, with},
+    request::{Below, Request, complete, set_cancel_routine},
+};
+
+table![
+    irp_freed_twice,
+    irp_reused_after_free,
+    irp_cancelled_after_free,
+    irp_of_a_thread_freed,
+    irp_sent_after_free,
+    irp_sent_to_no_device,
+    irp_sent_to_null,
+    irp_freed_while_below,
+    irp_reused_while_below,
+    irp_sent_while_below,
+    irp_freed_by_its_completion_routine,
+    irp_initialised_again,
+    irp_without_a_location,
+    irp_of_no_locations,
+    irp_sent_with_a_cancel_routine,
+    irp_completed_with_a_cancel_routine,
+    irp_read_at_dispatch,
+    irp_completion_routine_pageable,
+    irp_nobody_keeps,
+    irp_completed_as_pending,
+    irp_completed_twice,
+    irp_completed_by_its_owner,
+    irp_pending_unmarked,
+    irp_marked_not_pending,
+    irp_another_status,
+    irp_minus_one,
+    irp_forgotten,
+    dispatch_changes_irql,
+    dispatch_changes_apcs,
+    irp_of_a_direct_method,
+    irp_of_a_thread_at_apc_level,
+    entry_at_raised_irql,
+];
+
+fn allocate() -> PIRP {
+    nt!(IoAllocateIrp(1, 0))
+}
+
+fn free_irp(irp: PIRP) {
+    nt!(IoFreeIrp(irp));
+}
+
+fn reuse(irp: PIRP) {
+    nt!(IoReuseIrp(irp, STATUS_SUCCESS));
+}
+
+/// Runs something before or after the IRP is freed.
+fn around_free(bench: &Bench, run: impl Fn(PIRP)) {
+    let irp = allocate();
+    if !bench.guilty() {
+        run(irp);
+    }
+    free_irp(irp);
+    bench.if_guilty(|| run(irp));
+}
+
+fn irp_freed_twice(bench: &Bench) {
+    let irp = allocate();
+    free_irp(irp);
+    bench.if_guilty(|| free_irp(irp));
+}
+
+fn irp_reused_after_free(bench: &Bench) {
+    around_free(bench, reuse);
+}
+
+fn irp_cancelled_after_free(bench: &Bench) {
+    around_free(bench, |irp| {
+        nt!(IoCancelIrp(irp));
+    });
+}
+
+/// A request that completes in its thread.
+fn thread_request(
+    below: &Below,
+    code: u32,
+    done: *mut wdk_sys::KEVENT,
+    block: *mut IO_STATUS_BLOCK,
+) -> PIRP {
+    nt!(IoBuildDeviceIoControlRequest(
+        code,
+        below.device,
+        ptr::null_mut(),
+        0,
+        ptr::null_mut(),
+        0,
+        1,
+        done,
+        block
+    ))
+}
+
+fn irp_of_a_thread_freed(_: &Bench) {
+    let below = Below::open();
+    with(|block| free_irp(thread_request(&below, 0, event(), block)));
+}
+
+/// METHOD_IN_DIRECT.
+const DIRECT: u32 = 1;
+
+fn irp_of_a_direct_method(_: &Bench) {
+    let below = Below::open();
+    with(|block| {
+        thread_request(&below, DIRECT, event(), block);
+    });
+}
+
+fn irp_of_a_thread_at_apc_level(bench: &Bench) {
+    let below = Below::open();
+    let done = event();
+    with(|block| {
+        let irp = thread_request(&below, 0, done, block);
+        at(bench.either(APC, 0), || {
+            nt!(IofCallDriver(below.device, irp));
+            wait(done);
+        });
+    });
+    free(done);
+}
+
+/// Sends a request before or after it is freed.
+fn irp_sent_after_free(bench: &Bench) {
+    let below = Below::open();
+    let request = below.request(1);
+    request.prepare(below::COMPLETE);
+    if bench.guilty() {
+        free_irp(request.irp);
+    }
+    request.call();
+    request.wait();
+    request.free();
+}
+
+fn irp_sent_to_no_device(_: &Bench) {
+    let request = Below::open().request(1);
+    request.prepare(below::COMPLETE);
+    request.call_to(pool(0x150).cast());
+}
+
+fn irp_sent_to_null(_: &Bench) {
+    let request = Below::open().request(1);
+    request.prepare(below::COMPLETE);
+    request.call_to(ptr::null_mut());
+}
+
+/// Runs something with a request while the device below has it, or when it is back.
+fn around_pending(bench: &Bench, run: impl Fn(&Request)) {
+    let below = Below::open();
+    let request = below.request(2);
+    request.prepare(below::PEND);
+    request.call();
+    bench.if_guilty(|| run(&request));
+    below.ask(below::RELEASE);
+    request.wait();
+    if !bench.guilty() {
+        run(&request);
+    }
+    request.forget_irp();
+}
+
+fn irp_freed_while_below(bench: &Bench) {
+    around_pending(bench, |request| free_irp(request.irp));
+}
+
+fn irp_reused_while_below(bench: &Bench) {
+    around_pending(bench, |request| {
+        reuse(request.irp);
+        free_irp(request.irp);
+    });
+}
+
+fn irp_sent_while_below(bench: &Bench) {
+    around_pending(bench, |request| {
+        request.prepare(below::COMPLETE);
+        request.call();
+        free_irp(request.irp);
+    });
+}
+
+unsafe extern "C" fn free_and_go_on(_: *mut DEVICE_OBJECT, irp: PIRP, done: PVOID) -> NTSTATUS {
+    free_irp(irp);
+    set(done.cast());
+    STATUS_SUCCESS
+}
+
+unsafe extern "C" fn free_and_stop(_: *mut DEVICE_OBJECT, irp: PIRP, done: PVOID) -> NTSTATUS {
+    free_irp(irp);
+    set(done.cast());
+    STATUS_MORE_PROCESSING_REQUIRED
+}
+
+fn irp_freed_by_its_completion_routine(bench: &Bench) {
+    let below = Below::open();
+    let request = below.request(1);
+    let routine: Completion = bench.either(free_and_go_on, free_and_stop);
+    request.prepare_with(below::COMPLETE, Some(routine));
+    request.call();
+    request.wait();
+    request.forget_irp();
+}
+
+type Completion = unsafe extern "C" fn(*mut DEVICE_OBJECT, PIRP, PVOID) -> NTSTATUS;
+
+fn irp_initialised_again(_: &Bench) {
+    let irp = allocate();
+    nt!(IoInitializeIrp(irp, 0x118, 1));
+}
+
+fn irp_without_a_location(bench: &Bench) {
+    let below = Below::open();
+    let request = below.request(bench.either(1, 2));
+    // As a driver does that keeps a location for itself.
+    request.set_next();
+    request.prepare(below::COMPLETE);
+    request.call();
+    request.wait();
+    request.free();
+}
+
+fn irp_of_no_locations(bench: &Bench) {
+    free_irp(nt!(IoAllocateIrp(bench.either(0, 1), 0)));
+}
+
+fn irp_sent_with_a_cancel_routine(bench: &Bench) {
+    let below = Below::open();
+    let request = below.request(1);
+    request.prepare(below::COMPLETE);
+    set_cancel_routine(request.irp, Some(below::cancel));
+    if !bench.guilty() {
+        set_cancel_routine(request.irp, None);
+    }
+    request.call();
+    request.wait();
+    request.free();
+}
+
+/// What the device below does: something wrong, or something right.
+fn asks(bench: &Bench, wrong: u8, right: u8) {
+    let below = Below::open();
+    let request = below.request(1);
+    request.send(bench.either(wrong, right));
+    request.free();
+}
+
+fn irp_completed_with_a_cancel_routine(bench: &Bench) {
+    asks(bench, below::WITH_CANCEL_ROUTINE, below::COMPLETE);
+}
+
+fn irp_read_at_dispatch(bench: &Bench) {
+    let below = Below::open();
+    let request = below.request(1);
+    request.prepare(below::COMPLETE);
+    if bench.guilty() {
+        #[expect(clippy::cast_possible_truncation, reason = "it is 3")]
+        request.set_major(IRP_MJ_READ as u8);
+    }
+    at(DISPATCH, || request.call());
+    request.wait();
+    request.free();
+}
+
+#[unsafe(link_section = "PAGE")]
+unsafe extern "C" fn pageable(_: *mut DEVICE_OBJECT, _: PIRP, done: PVOID) -> NTSTATUS {
+    set(done.cast());
+    STATUS_MORE_PROCESSING_REQUIRED
+}
+
+unsafe extern "C" fn resident(_: *mut DEVICE_OBJECT, _: PIRP, done: PVOID) -> NTSTATUS {
+    set(done.cast());
+    STATUS_MORE_PROCESSING_REQUIRED
+}
+
+fn irp_completion_routine_pageable(bench: &Bench) {
+    let below = Below::open();
+    let request = below.request(1);
+    let routine: Completion = bench.either(pageable, resident);
+    request.prepare_with(below::COMPLETE, Some(routine));
+    request.call();
+    request.wait();
+    request.free();
+}
+
+unsafe extern "C" fn let_go(_: *mut DEVICE_OBJECT, _: PIRP, _: PVOID) -> NTSTATUS {
+    STATUS_SUCCESS
+}
+
+fn irp_nobody_keeps(bench: &Bench) {
+    let below = Below::open();
+    let request = below.request(1);
+    let routine: Completion = bench.either(let_go, resident);
+    request.prepare_with(below::COMPLETE, Some(routine));
+    request.call();
+    request.wait();
+    request.free();
+}
+
+fn irp_completed_as_pending(bench: &Bench) {
+    asks(bench, below::COMPLETE_AS_PENDING, below::PEND_AND_COMPLETE);
+}
+
+fn irp_completed_twice(bench: &Bench) {
+    asks(bench, below::TWICE, below::COMPLETE);
+}
+
+fn irp_completed_by_its_owner(bench: &Bench) {
+    let irp = allocate();
+    bench.if_guilty(|| {
+        complete(irp, STATUS_SUCCESS);
+    });
+    free_irp(irp);
+}
+
+fn irp_pending_unmarked(bench: &Bench) {
+    asks(bench, below::PENDING_UNMARKED, below::PEND_AND_COMPLETE);
+}
+
+fn irp_marked_not_pending(bench: &Bench) {
+    asks(bench, below::MARKED_NOT_PENDING, below::PEND_AND_COMPLETE);
+}
+
+fn irp_another_status(bench: &Bench) {
+    asks(bench, below::ANOTHER_STATUS, below::COMPLETE);
+}
+
+fn irp_minus_one(bench: &Bench) {
+    asks(bench, below::MINUS_ONE, below::COMPLETE);
+}
+
+fn irp_forgotten(bench: &Bench) {
+    asks(bench, below::FORGET, below::COMPLETE);
+}
+
+fn dispatch_changes_irql(bench: &Bench) {
+    asks(bench, below::RAISE, below::AT_DISPATCH);
+}
+
+fn dispatch_changes_apcs(bench: &Bench) {
+    asks(bench, below::ENTER_REGION, below::COMPLETE);
+}
+
+fn entry_at_raised_irql(bench: &Bench) {
+    super::unload::at_unload_do(bench, |driver| {
+        crate::driver::delete_devices(driver);
+        nt!(KfRaiseIrql(DISPATCH));
+    });
+}

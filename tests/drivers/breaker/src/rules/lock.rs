@@ -1,0 +1,450 @@
+//! Locks, regions, waits, callbacks and threads.
+
+use core::ptr;
+
+use wdk_sys::{_WAIT_TYPE::WaitAny, DEVICE_OBJECT, KDPC, KEVENT, KMUTEX, KSEMAPHORE, PVOID};
+
+use super::{irql::fast_mutex, table};
+use crate::{
+    below,
+    driver::Bench,
+    nt::{APC, DISPATCH, at, event, free, new, nt, peek, poke, set, sleep, wait, with},
+    request::Below,
+    thread,
+};
+
+table![
+    lock_acquired_twice,
+    lock_released_by_another,
+    lock_released_to_another_irql,
+    lock_of_dpc_level_released_below,
+    lock_misaligned,
+    lock_never_released,
+    lock_held_at_a_wait,
+    lock_held_at_a_lower_irql,
+    lock_held_at_a_call,
+    fast_mutex_acquired_twice,
+    fast_mutex_released_by_another,
+    fast_mutex_not_held,
+    unsafe_mutex_acquired_with_apcs,
+    unsafe_mutex_released_with_apcs,
+    mutex_released_by_another,
+    mutex_held_at_the_end,
+    semaphore_over_its_limit,
+    critical_region_not_entered,
+    guarded_region_not_entered,
+    wait_for_too_many,
+    event_not_initialised,
+    event_initialised_while_waited,
+    wait_that_nobody_ends,
+    dpc_changes_irql,
+    work_item_changes_apcs,
+    thread_ends_at_raised_irql,
+    thread_stays_at_dispatch,
+    rundown_released_too_often,
+    rundown_started_twice,
+    rundown_misaligned,
+];
+
+fn acquire(lock: *mut u64) -> u8 {
+    nt!(KeAcquireSpinLockRaiseToDpc(lock))
+}
+
+fn release(lock: *mut u64, old: u8) {
+    nt!(KeReleaseSpinLock(lock, old));
+}
+
+fn lock_acquired_twice(bench: &Bench) {
+    with(|lock| {
+        let old = acquire(lock);
+        bench.if_guilty(|| {
+            acquire(lock);
+        });
+        release(lock, old);
+        let old = acquire(lock);
+        release(lock, old);
+    });
+}
+
+unsafe extern "C" fn release_it(lock: PVOID) {
+    at(DISPATCH, || release(lock.cast(), DISPATCH));
+}
+
+unsafe extern "C" fn acquire_and_release(lock: PVOID) {
+    let old = acquire(lock.cast());
+    release(lock.cast(), old);
+}
+
+fn lock_released_by_another(bench: &Bench) {
+    let lock = new();
+    let thread = if bench.guilty() {
+        let thread = thread::start(release_it, lock);
+        acquire(lock);
+        thread
+    } else {
+        thread::start(acquire_and_release, lock)
+    };
+    if bench.guilty() {
+        // The other one stops the machine meanwhile; nobody may wait with a lock.
+        loop {
+            core::hint::spin_loop();
+        }
+    }
+    thread::join(thread);
+    free(lock);
+}
+
+fn lock_released_to_another_irql(bench: &Bench) {
+    with(|lock| {
+        acquire(lock);
+        release(lock, bench.either(APC, 0));
+    });
+}
+
+fn lock_of_dpc_level_released_below(bench: &Bench) {
+    with(|lock: *mut u64| {
+        at(DISPATCH, || {
+            nt!(KeAcquireSpinLockAtDpcLevel(lock));
+            release(lock, bench.either(0, DISPATCH));
+        });
+    });
+}
+
+fn lock_misaligned(bench: &Bench) {
+    with(|block: *mut [u64; 2]| {
+        let lock = block.cast::<u8>().wrapping_add(bench.either(4, 8)).cast();
+        let old = acquire(lock);
+        release(lock, old);
+    });
+}
+
+/// Of the two words of a block, the lock, and what is to be done with it: 1: held; 2: to be released.
+fn words(block: PVOID) -> (*mut u64, *mut u64) {
+    (block.cast(), block.cast::<u64>().wrapping_add(1))
+}
+
+/// Holds a lock until told to release it, spinning: nobody may wait with a lock.
+unsafe extern "C" fn hold(block: PVOID) {
+    let (lock, state) = words(block);
+    let old = acquire(lock);
+    poke(state, 1);
+    while peek(state) != 2 {
+        nt!(KeGetCurrentIrql());
+    }
+    release(lock, old);
+}
+
+fn lock_never_released(bench: &Bench) {
+    let block = new::<[u64; 2]>();
+    let (lock, state) = words(block.cast());
+    let thread = thread::start(hold, block);
+    while peek(state) != 1 {
+        sleep(1);
+    }
+    if !bench.guilty() {
+        poke(state, 2);
+    }
+    let old = acquire(lock);
+    release(lock, old);
+    thread::join(thread);
+    free(block);
+}
+
+fn lock_held_at_a_wait(bench: &Bench) {
+    with(|block: *mut [u64; 2]| {
+        let (lock, rundown) = (block.cast(), block.cast::<u64>().wrapping_add(1).cast());
+        nt!(ExInitializeRundownProtection(rundown));
+        let old = acquire(lock);
+        // Lowered behind the lock's back, so that the level is right for a wait and only the lock is wrong.
+        lower_behind(bench.either(APC, DISPATCH));
+        if bench.guilty() {
+            nt!(ExWaitForRundownProtectionRelease(rundown));
+        }
+        release(lock, old);
+    });
+}
+
+/// Writes the task priority register, which headers with inline IRQL routines do.
+fn lower_behind(level: u8) {
+    // SAFETY: Sound in a kernel, and in whatever emulates it; a level that the processor may have now.
+    unsafe { core::arch::asm!("mov cr8, {0}", in(reg) u64::from(level)) };
+}
+
+fn lock_held_at_a_lower_irql(bench: &Bench) {
+    with(|lock| {
+        let old = acquire(lock);
+        nt!(KeLowerIrql(bench.either(0, DISPATCH)));
+        release(lock, old);
+    });
+}
+
+fn lock_held_at_a_call(bench: &Bench) {
+    let below = Below::open();
+    with(|lock| {
+        let request = below.request(1);
+        request.prepare(below::COMPLETE);
+        let old = acquire(lock);
+        if !bench.guilty() {
+            release(lock, old);
+        }
+        request.call();
+        request.wait();
+        request.free();
+    });
+}
+
+fn fast_mutex_acquired_twice(bench: &Bench) {
+    let mutex = fast_mutex();
+    nt!(ExAcquireFastMutex(mutex));
+    bench.if_guilty(|| nt!(ExAcquireFastMutex(mutex)));
+    nt!(ExReleaseFastMutex(mutex));
+    free(mutex);
+}
+
+unsafe extern "C" fn release_mutex(mutex: PVOID) {
+    at(APC, || nt!(ExReleaseFastMutex(mutex.cast())));
+}
+
+fn fast_mutex_released_by_another(bench: &Bench) {
+    let mutex = fast_mutex();
+    nt!(ExAcquireFastMutex(mutex));
+    nt!(KeLowerIrql(0));
+    bench.if_guilty(|| thread::run(release_mutex, mutex));
+    at(APC, || nt!(ExReleaseFastMutex(mutex)));
+    free(mutex);
+}
+
+fn fast_mutex_not_held(bench: &Bench) {
+    let mutex = fast_mutex();
+    nt!(ExAcquireFastMutex(mutex));
+    nt!(ExReleaseFastMutex(mutex));
+    bench.if_guilty(|| at(APC, || nt!(ExReleaseFastMutex(mutex))));
+    free(mutex);
+}
+
+fn unsafe_mutex_acquired_with_apcs(bench: &Bench) {
+    let mutex = fast_mutex();
+    if !bench.guilty() {
+        nt!(KeEnterCriticalRegion());
+    }
+    nt!(ExAcquireFastMutexUnsafe(mutex));
+    nt!(ExReleaseFastMutexUnsafe(mutex));
+    nt!(KeLeaveCriticalRegion());
+    free(mutex);
+}
+
+fn unsafe_mutex_released_with_apcs(bench: &Bench) {
+    let mutex = fast_mutex();
+    nt!(KeEnterCriticalRegion());
+    nt!(ExAcquireFastMutexUnsafe(mutex));
+    bench.if_guilty(|| nt!(KeLeaveCriticalRegion()));
+    nt!(ExReleaseFastMutexUnsafe(mutex));
+    nt!(KeLeaveCriticalRegion());
+    free(mutex);
+}
+
+unsafe extern "C" fn release_kernel_mutex(mutex: PVOID) {
+    nt!(KeReleaseMutex(mutex.cast(), 0));
+}
+
+fn mutex_released_by_another(bench: &Bench) {
+    with(|mutex: *mut KMUTEX| {
+        nt!(KeInitializeMutex(mutex, 0));
+        wait(mutex);
+        bench.if_guilty(|| thread::run(release_kernel_mutex, mutex));
+        nt!(KeReleaseMutex(mutex, 0));
+    });
+}
+
+unsafe extern "C" fn take_mutex(mutex: PVOID) {
+    wait(mutex);
+    nt!(PsTerminateSystemThread(0));
+}
+
+unsafe extern "C" fn take_and_release_mutex(mutex: PVOID) {
+    wait(mutex);
+    nt!(KeReleaseMutex(mutex.cast(), 0));
+}
+
+fn mutex_held_at_the_end(bench: &Bench) {
+    with(|mutex: *mut KMUTEX| {
+        nt!(KeInitializeMutex(mutex, 0));
+        thread::run(bench.either(take_mutex, take_and_release_mutex), mutex);
+    });
+}
+
+fn semaphore_over_its_limit(bench: &Bench) {
+    with(|semaphore: *mut KSEMAPHORE| {
+        nt!(KeInitializeSemaphore(semaphore, 0, 2));
+        nt!(KeReleaseSemaphore(semaphore, 0, bench.either(3, 2), 0));
+    });
+}
+
+fn critical_region_not_entered(bench: &Bench) {
+    if !bench.guilty() {
+        nt!(KeEnterCriticalRegion());
+    }
+    nt!(KeLeaveCriticalRegion());
+}
+
+fn guarded_region_not_entered(bench: &Bench) {
+    if !bench.guilty() {
+        nt!(KeEnterGuardedRegion());
+    }
+    nt!(KeLeaveGuardedRegion());
+}
+
+fn wait_for_too_many(bench: &Bench) {
+    let event = event();
+    set(event);
+    let mut objects: [PVOID; 4] = [event.cast(); 4];
+    nt!(KeWaitForMultipleObjects(
+        bench.either(4, 3),
+        objects.as_mut_ptr(),
+        WaitAny,
+        0,
+        0,
+        0,
+        ptr::null_mut(),
+        ptr::null_mut()
+    ));
+    free(event);
+}
+
+fn event_not_initialised(bench: &Bench) {
+    with(|event: *mut KEVENT| {
+        poke(event.cast::<[u8; 24]>(), [0xB5; 24]);
+        if !bench.guilty() {
+            nt!(KeInitializeEvent(event, 0, 0));
+        }
+        set(event);
+    });
+}
+
+unsafe extern "C" fn wait_for_it(event: PVOID) {
+    wait(event);
+}
+
+fn event_initialised_while_waited(bench: &Bench) {
+    let event = event();
+    let waiter = thread::start(wait_for_it, event);
+    sleep(100);
+    bench.if_guilty(|| nt!(KeInitializeEvent(event, 0, 0)));
+    set(event);
+    thread::join(waiter);
+    nt!(KeInitializeEvent(event, 0, 0));
+    free(event);
+}
+
+fn wait_that_nobody_ends(bench: &Bench) {
+    let event = event();
+    if !bench.guilty() {
+        set(event);
+    }
+    wait(event);
+    free(event);
+}
+
+unsafe extern "C" fn lower(_: *mut KDPC, _: PVOID, _: PVOID, _: PVOID) {
+    nt!(KeLowerIrql(0));
+}
+
+unsafe extern "C" fn raise_and_lower(_: *mut KDPC, event: PVOID, _: PVOID, _: PVOID) {
+    at(DISPATCH, || set(event.cast()));
+}
+
+fn dpc_changes_irql(bench: &Bench) {
+    let (dpc, event) = (new::<KDPC>(), event());
+    let routine = bench.either(
+        lower as unsafe extern "C" fn(_, _, _, _),
+        raise_and_lower as unsafe extern "C" fn(_, _, _, _),
+    );
+    nt!(KeInitializeDpc(dpc, Some(routine), event.cast()));
+    nt!(KeInsertQueueDpc(dpc, ptr::null_mut(), ptr::null_mut()));
+    wait(event);
+    nt!(KeFlushQueuedDpcs());
+    free(event);
+    free(dpc);
+}
+
+unsafe extern "C" fn enter_region(_: *mut DEVICE_OBJECT, event: PVOID) {
+    nt!(KeEnterCriticalRegion());
+    set(event.cast());
+}
+
+unsafe extern "C" fn enter_and_leave_region(_: *mut DEVICE_OBJECT, event: PVOID) {
+    nt!(KeEnterCriticalRegion());
+    nt!(KeLeaveCriticalRegion());
+    set(event.cast());
+}
+
+fn work_item_changes_apcs(bench: &Bench) {
+    let (item, event) = (nt!(IoAllocateWorkItem(bench.device)), event());
+    let routine = bench.either(
+        enter_region as unsafe extern "C" fn(_, _),
+        enter_and_leave_region as unsafe extern "C" fn(_, _),
+    );
+    nt!(IoQueueWorkItem(item, Some(routine), 1, event.cast()));
+    wait(event);
+    sleep(100);
+    nt!(IoFreeWorkItem(item));
+    free(event);
+}
+
+unsafe extern "C" fn raise(_: PVOID) {
+    nt!(KfRaiseIrql(APC));
+    nt!(PsTerminateSystemThread(0));
+}
+
+unsafe extern "C" fn end(_: PVOID) {
+    nt!(PsTerminateSystemThread(0));
+}
+
+fn thread_ends_at_raised_irql(bench: &Bench) {
+    thread::run(bench.either(raise, end), ptr::null_mut::<u8>());
+}
+
+unsafe extern "C" fn stay_at_dispatch(event: PVOID) {
+    nt!(KeSetSystemAffinityThread(1));
+    nt!(KfRaiseIrql(DISPATCH));
+    set(event.cast());
+    loop {
+        nt!(KeGetCurrentIrql());
+    }
+}
+
+fn thread_stays_at_dispatch(_: &Bench) {
+    let event = event();
+    let thread = thread::start(stay_at_dispatch, event);
+    wait(event);
+    nt!(KeSetSystemAffinityThread(1));
+    thread::join(thread);
+}
+
+fn rundown_released_too_often(bench: &Bench) {
+    with(|block: *mut u64| {
+        let rundown = block.cast();
+        nt!(ExInitializeRundownProtection(rundown));
+        nt!(ExAcquireRundownProtection(rundown));
+        nt!(ExReleaseRundownProtection(rundown));
+        bench.if_guilty(|| nt!(ExReleaseRundownProtection(rundown)));
+    });
+}
+
+fn rundown_started_twice(bench: &Bench) {
+    with(|block: *mut u64| {
+        let rundown = block.cast();
+        nt!(ExInitializeRundownProtection(rundown));
+        if !bench.guilty() {
+            nt!(ExWaitForRundownProtectionRelease(rundown));
+        }
+        nt!(ExReInitializeRundownProtection(rundown));
+    });
+}
+
+fn rundown_misaligned(bench: &Bench) {
+    with(|block: *mut [u64; 2]| {
+        let rundown = block.cast::<u8>().wrapping_add(bench.either(4, 8)).cast();
+        nt!(ExInitializeRundownProtection(rundown));
+    });
+}
