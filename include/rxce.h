@@ -7,6 +7,8 @@
  * routine has returned. All routines are called at IRQL <= APC_LEVEL; all callbacks are called at
  * IRQL <= DISPATCH_LEVEL in an arbitrary thread, with no lock of the engine held.
  *
+ * What this engine has beyond the documented routines is in the section "Extensions" and begins with RxCex or RXCEX_.
+ *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
 #ifndef RXCE_H
@@ -34,6 +36,16 @@ extern "C" {
 #endif
 #ifndef _Must_inspect_result_
 #define _Must_inspect_result_
+#endif
+
+/*
+ * Older headers lack the last member of RXCE_CONNECTION_EVENT_HANDLER. Define RXCEX_SMALL_EVENT_TABLE before this header
+ * to get the 64-byte table: the two routines that take it become those which copy 64 bytes. The engine cannot tell the
+ * tables apart at run time.
+ */
+#ifdef RXCEX_SMALL_EVENT_TABLE
+#define RxCeBuildConnection RxCexBuildConnectionSmallTable
+#define RxCeBuildConnectionOverMultipleTransports RxCexBuildConnectionOverMultipleTransportsSmallTable
 #endif
 
 /* ---- Signatures ------------------------------------------------------------------------------------------------ */
@@ -254,7 +266,9 @@ typedef struct _RXCE_CONNECTION_EVENT_HANDLER {
     PRXCE_IND_SEND_POSSIBLE RxCeSendPossibleEventHandler;
     PRXCE_IND_DATA_READY RxCeDataReadyEventHandler;
     PRXCE_IND_CONNECTION_SEND_COMPLETE RxCeSendCompleteEventHandler;
+#ifndef RXCEX_SMALL_EVENT_TABLE
     PRXCE_IND_CONNECTION_SEND_SUBMITTED RxCeSendSubmittedEventHandler;
+#endif
 } RXCE_CONNECTION_EVENT_HANDLER, *PRXCE_CONNECTION_EVENT_HANDLER;
 
 /* ---- Routines -------------------------------------------------------------------------------------------------- */
@@ -359,6 +373,112 @@ extern PIRP RxCeAllocateIrpWithMDL(_In_ CCHAR StackSize, _In_ BOOLEAN ChargeQuot
 
 /* Frees such a packet, also from its completion routine; the MDL stays the caller's. */
 extern VOID RxCeFreeIrp(_In_opt_ PIRP pIrp);
+
+/* ==== Extensions ================================================================================================ */
+
+/* ---- The small event table ------------------------------------------------------------------------------------- */
+
+#ifdef RXCEX_SMALL_EVENT_TABLE
+struct _RXCEX_FULL_EVENT_HANDLER;
+typedef struct _RXCEX_FULL_EVENT_HANDLER *PRXCEX_FULL_EVENT_HANDLER;
+typedef PRXCE_CONNECTION_EVENT_HANDLER PRXCEX_SMALL_EVENT_HANDLER;
+#else
+typedef PRXCE_CONNECTION_EVENT_HANDLER PRXCEX_FULL_EVENT_HANDLER;
+
+/* RXCE_CONNECTION_EVENT_HANDLER of older headers. */
+typedef struct _RXCEX_SMALL_EVENT_HANDLER {
+    PRXCE_IND_DISCONNECT RxCeDisconnectEventHandler;
+    PRXCE_IND_CONNECTION_ERROR RxCeErrorEventHandler;
+    PRXCE_IND_RECEIVE RxCeReceiveEventHandler;
+    PRXCE_IND_RECEIVE_DATAGRAM RxCeReceiveDatagramEventHandler;
+    PRXCE_IND_RECEIVE_EXPEDITED RxCeReceiveExpeditedEventHandler;
+    PRXCE_IND_SEND_POSSIBLE RxCeSendPossibleEventHandler;
+    PRXCE_IND_DATA_READY RxCeDataReadyEventHandler;
+    PRXCE_IND_CONNECTION_SEND_COMPLETE RxCeSendCompleteEventHandler;
+} RXCEX_SMALL_EVENT_HANDLER, *PRXCEX_SMALL_EVENT_HANDLER;
+
+/* RxCeBuildConnection with a table of 64 bytes; Send Submitted is never called. */
+_IRQL_requires_max_(APC_LEVEL) _Must_inspect_result_
+extern NTSTATUS NTAPI RxCexBuildConnectionSmallTable(
+    _In_ PRXCE_ADDRESS pLocalAddress, _In_ PRXCE_CONNECTION_INFORMATION pConnectionInformation,
+    _In_ PRXCEX_SMALL_EVENT_HANDLER pHandler, _In_opt_ PVOID pEventContext, _Out_ PRXCE_CONNECTION pConnection,
+    _Out_ PRXCE_VC pVc);
+
+/* RxCeBuildConnectionOverMultipleTransports with such a table. */
+_IRQL_requires_max_(APC_LEVEL) _Must_inspect_result_
+extern NTSTATUS NTAPI RxCexBuildConnectionOverMultipleTransportsSmallTable(
+    _In_opt_ struct _RDBSS_DEVICE_OBJECT *pMiniRedirectorDeviceObject, _In_ RXCE_CONNECTION_CREATE_OPTIONS CreateOption,
+    _In_ ULONG NumberOfAddresses, _In_ PRXCE_ADDRESS *pLocalAddressPointers, _In_opt_ PUNICODE_STRING pServerName,
+    _In_ PRXCE_CONNECTION_INFORMATION pConnectionInformation, _In_ PRXCEX_SMALL_EVENT_HANDLER pHandler,
+    _In_opt_ PVOID pEventContext, _In_ PRXCE_CONNECTION_COMPLETION_ROUTINE pCompletionRoutine,
+    _Inout_ PRXCE_CONNECTION_COMPLETION_CONTEXT pCompletionContext);
+#endif
+
+/* ---- The table of routines ------------------------------------------------------------------------------------- */
+
+#define RXCEX_VERSION 1
+
+/*
+ * Every routine, for clients that do not link with rxce.lib. Size is, on the way in, how many bytes the caller has room
+ * for, and on the way out how many of them the engine has filled; members beyond that stay as they are. Later versions
+ * append members.
+ */
+typedef struct _RXCEX_ROUTINES {
+    ULONG Size;
+    ULONG Version;
+    PIRP (*AllocateIrpWithMDL)(CCHAR StackSize, BOOLEAN ChargeQuota, PMDL Buffer);
+    NTSTATUS (NTAPI *BuildAddress)(
+        PRXCE_ADDRESS pAddress, PRXCE_TRANSPORT pTransport, PTRANSPORT_ADDRESS pTransportAddress,
+        PRXCE_ADDRESS_EVENT_HANDLER pHandler, PVOID pEventContext);
+    NTSTATUS (NTAPI *BuildConnection)(
+        PRXCE_ADDRESS pLocalAddress, PRXCE_CONNECTION_INFORMATION pConnectionInformation,
+        PRXCEX_FULL_EVENT_HANDLER pHandler, PVOID pEventContext, PRXCE_CONNECTION pConnection, PRXCE_VC pVc);
+    NTSTATUS (NTAPI *BuildConnectionOverMultipleTransports)(
+        struct _RDBSS_DEVICE_OBJECT *pMiniRedirectorDeviceObject, RXCE_CONNECTION_CREATE_OPTIONS CreateOption,
+        ULONG NumberOfAddresses, PRXCE_ADDRESS *pLocalAddressPointers, PUNICODE_STRING pServerName,
+        PRXCE_CONNECTION_INFORMATION pConnectionInformation, PRXCEX_FULL_EVENT_HANDLER pHandler, PVOID pEventContext,
+        PRXCE_CONNECTION_COMPLETION_ROUTINE pCompletionRoutine, PRXCE_CONNECTION_COMPLETION_CONTEXT pCompletionContext);
+    NTSTATUS (NTAPI *BuildTransport)(
+        PRXCE_TRANSPORT pRxCeTransport, PUNICODE_STRING pTransportName, ULONG QualityOfService);
+    NTSTATUS (NTAPI *BuildVC)(PRXCE_VC pVc, PRXCE_CONNECTION pConnection);
+    NTSTATUS (NTAPI *CancelConnectRequest)(
+        PRXCE_ADDRESS pLocalAddress, PUNICODE_STRING pServerName, PRXCE_CONNECTION_INFORMATION pConnectionInformation);
+    VOID (*FreeIrp)(PIRP pIrp);
+    NTSTATUS (NTAPI *InitiateVCDisconnect)(PRXCE_VC pVc);
+    NTSTATUS (*QueryAdapterStatus)(PRXCE_TRANSPORT pTransport, struct _ADAPTER_STATUS *pAdapterStatus);
+    NTSTATUS (NTAPI *QueryInformation)(
+        PRXCE_VC pVc, RXCE_CONNECTION_INFORMATION_CLASS InformationClass, PVOID pInformation, ULONG Length);
+    NTSTATUS (*QueryTransportInformation)(
+        PRXCE_TRANSPORT pTransport, PRXCE_TRANSPORT_INFORMATION pTransportInformation);
+    NTSTATUS (NTAPI *Send)(PRXCE_VC pVc, ULONG SendOptions, PMDL pMdl, ULONG SendLength, PVOID pCompletionContext);
+    NTSTATUS (NTAPI *SendDatagram)(
+        PRXCE_ADDRESS hAddress, PRXCE_CONNECTION_INFORMATION pConnectionInformation, ULONG SendOptions, PMDL pMdl,
+        ULONG SendLength, PVOID pCompletionContext);
+    NTSTATUS (NTAPI *TearDownAddress)(PRXCE_ADDRESS pAddress);
+    NTSTATUS (NTAPI *TearDownConnection)(PRXCE_CONNECTION pConnection);
+    NTSTATUS (NTAPI *TearDownTransport)(PRXCE_TRANSPORT pTransport);
+    NTSTATUS (NTAPI *TearDownVC)(PRXCE_VC pVc);
+    NTSTATUS (NTAPI *BuildConnectionSmallTable)(
+        PRXCE_ADDRESS pLocalAddress, PRXCE_CONNECTION_INFORMATION pConnectionInformation,
+        PRXCEX_SMALL_EVENT_HANDLER pHandler, PVOID pEventContext, PRXCE_CONNECTION pConnection, PRXCE_VC pVc);
+    NTSTATUS (NTAPI *BuildConnectionOverMultipleTransportsSmallTable)(
+        struct _RDBSS_DEVICE_OBJECT *pMiniRedirectorDeviceObject, RXCE_CONNECTION_CREATE_OPTIONS CreateOption,
+        ULONG NumberOfAddresses, PRXCE_ADDRESS *pLocalAddressPointers, PUNICODE_STRING pServerName,
+        PRXCE_CONNECTION_INFORMATION pConnectionInformation, PRXCEX_SMALL_EVENT_HANDLER pHandler, PVOID pEventContext,
+        PRXCE_CONNECTION_COMPLETION_ROUTINE pCompletionRoutine, PRXCE_CONNECTION_COMPLETION_CONTEXT pCompletionContext);
+} RXCEX_ROUTINES, *PRXCEX_ROUTINES;
+
+/* Fills the table. STATUS_BUFFER_OVERFLOW, and nothing written, if Size is less than that of the first version. */
+_IRQL_requires_max_(APC_LEVEL) _Must_inspect_result_
+extern NTSTATUS NTAPI RxCexGetRoutines(_Inout_ PRXCEX_ROUTINES pRoutines);
+
+/*
+ * The same without an import, while rxce.sys runs as a service: an IRP_MJ_INTERNAL_DEVICE_CONTROL to RXCEX_DEVICE_NAME
+ * from kernel mode, with the table as Irp->UserBuffer. The file object that was used keeps rxce.sys loaded: keep it
+ * referenced for as long as the table is used.
+ */
+#define RXCEX_DEVICE_NAME L"\\Device\\Rxce"
+#define IOCTL_INTERNAL_RXCEX_GET_ROUTINES 0x00222403
 
 #ifdef __cplusplus
 }

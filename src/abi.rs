@@ -4,6 +4,8 @@
 //! the registry has said that the engine built a structure at that address, or a build has reserved it.
 #![expect(non_snake_case, reason = "documented DDI names")]
 
+pub(crate) mod extension;
+
 use core::{
     ffi::c_void,
     mem::offset_of,

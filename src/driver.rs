@@ -8,12 +8,12 @@ use core::sync::atomic::{AtomicU32, Ordering};
 
 use rxce_engine::Error;
 use wdk_sys::{
-    DRIVER_OBJECT, NTSTATUS, PCUNICODE_STRING, PDRIVER_OBJECT, STATUS_INSUFFICIENT_RESOURCES,
-    STATUS_SUCCESS,
+    DRIVER_OBJECT, NTSTATUS, PCUNICODE_STRING, PDEVICE_OBJECT, PDRIVER_OBJECT, PIRP,
+    STATUS_INSUFFICIENT_RESOURCES, STATUS_SUCCESS,
 };
 
 use crate::{
-    connection,
+    connection, exports,
     nt::{device, handle_thread::HANDLE_THREAD, irql::Pageable, processors},
     tdi::IN_FLIGHT,
 };
@@ -43,13 +43,23 @@ pub(crate) unsafe extern "system" fn driver_entry(
     if let Err(error) = start() {
         return failure(error);
     }
-    if let Err(error) = device::create(driver) {
+    if let Err(error) = device::create(driver, Some(internal_control)) {
         end();
         return failure(error);
     }
     // SAFETY: The static is initialised. The volatile read keeps it in the image.
     driver.DriverUnload = Some(unsafe { (&raw const ANCHOR).read_volatile() });
     STATUS_SUCCESS
+}
+
+/// Other drivers ask for the table of routines.
+unsafe extern "C" fn internal_control(_device: PDEVICE_OBJECT, irp: PIRP) -> NTSTATUS {
+    let answer = |code, output, length| {
+        // SAFETY: Only drivers can send such a request, and their buffers are as long as they say.
+        unsafe { exports::answer_internal(code, output, length) }
+    };
+    // SAFETY: The I/O manager hands the packet over.
+    unsafe { device::answer_internal(irp, answer) }
 }
 
 unsafe extern "C" fn unload(_driver: PDRIVER_OBJECT) {

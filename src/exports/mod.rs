@@ -5,21 +5,26 @@
 //! `STATUS_INVALID_PARAMETER` and touch nothing.
 
 mod arguments;
+mod builds;
+mod extension;
+mod routines;
 
-use core::{ffi::CStr, ptr::NonNull};
+pub(crate) use self::routines::answer_internal;
 
-use rxce_engine::{Error, race::Choice, send::SYNCHRONOUS};
+use core::ffi::CStr;
+
+use rxce_engine::{Error, send::SYNCHRONOUS};
 use wdk_sys::{
     BOOLEAN, NTSTATUS, PIRP, PMDL, PVOID, STATUS_CONNECTION_ABORTED,
     STATUS_CONNECTION_DISCONNECTED, STATUS_INSUFFICIENT_RESOURCES, STATUS_INVALID_PARAMETER,
     STATUS_NOT_IMPLEMENTED, STATUS_SUCCESS, UNICODE_STRING,
 };
 
-use self::arguments::{address_array, device_name, local_address, remote, table};
+use self::arguments::{device_name, local_address, remote, table};
 use crate::{
     abi::{self, Client},
     connection::{
-        address, datagram, events, lifecycle, multiple, peer,
+        address, datagram, events, lifecycle, peer,
         query::{self, Buffer},
         send::{self, Delivery},
         transport,
@@ -119,22 +124,17 @@ pub(crate) unsafe extern "system" fn RxCeBuildConnection(
     connection: *mut abi::Connection,
     vc: *mut abi::Vc,
 ) -> NTSTATUS {
-    waiting(c"RxCeBuildConnection", |at| {
+    let peer = builds::Peer {
+        local,
+        information,
+        context,
+    };
+    let handler = || {
         // SAFETY: Forwarded.
-        let remote = unsafe { remote(information) }?;
-        // SAFETY: Forwarded.
-        let handler = unsafe { table(handler) }?;
-        let (connection, vc) = (Client::new(connection)?, Client::new(vc)?);
-        lifecycle::build_connection(
-            at,
-            Client::new(local)?,
-            remote,
-            handler,
-            context,
-            connection,
-            vc,
-        )
-    })
+        unsafe { table(handler) }
+    };
+    // SAFETY: Forwarded.
+    unsafe { builds::connection(c"RxCeBuildConnection", &peer, handler, connection, vc) }
 }
 
 /// Lets several transports compete for a connection; in a system worker thread. `STATUS_PENDING` means that the
@@ -156,42 +156,22 @@ pub(crate) unsafe extern "system" fn RxCeBuildConnectionOverMultipleTransports(
     routine: Option<abi::CompletionRoutine>,
     completion: *mut abi::CompletionContext,
 ) -> NTSTATUS {
-    expect_system_thread(c"RxCeBuildConnectionOverMultipleTransports");
-    let mut status = STATUS_SUCCESS;
-    let failure = waiting(c"RxCeBuildConnectionOverMultipleTransports", |at| {
-        let choice = Choice::new(option)?;
-        let routine = routine.ok_or(Error::InvalidParameter)?;
-        let completion = NonNull::new(completion).ok_or(Error::InvalidParameter)?;
+    let race = builds::Race {
+        device,
+        option,
+        count,
+        addresses,
+        information,
+        context,
+        routine,
+        completion,
+    };
+    let handler = || {
         // SAFETY: Forwarded.
-        let context_now = unsafe { completion.read() };
-        let (connection, vc) = (context_now.pConnection, context_now.pVc);
-        // SAFETY: Forwarded.
-        let addresses = unsafe { address_array(addresses, count) }?;
-        // SAFETY: Forwarded.
-        let remote = unsafe { remote(information) }?;
-        // SAFETY: Forwarded.
-        let handler = unsafe { table(handler) }?;
-        let (connection, vc) = (Client::new(connection)?, Client::new(vc)?);
-        let request = multiple::Request {
-            device,
-            choice,
-            addresses,
-            remote,
-            handler,
-            context,
-            routine,
-            completion,
-            connection,
-            vc,
-        };
-        status = multiple::build(at, &request)?;
-        Ok(())
-    });
-    if failure == STATUS_SUCCESS {
-        status
-    } else {
-        failure
-    }
+        unsafe { table(handler) }
+    };
+    // SAFETY: Forwarded.
+    unsafe { builds::over_multiple(c"RxCeBuildConnectionOverMultipleTransports", &race, handler) }
 }
 
 /// Tears a connection down that has no circuits.

@@ -1,6 +1,7 @@
 //! The driver's own control device.
 
 use core::{
+    ffi::c_void,
     ptr,
     sync::atomic::{AtomicBool, AtomicPtr, Ordering},
 };
@@ -8,11 +9,12 @@ use core::{
 use rxce_engine::Error;
 use wdk_sys::{
     DEVICE_OBJECT, DRIVER_OBJECT, FILE_DEVICE_SECURE_OPEN, FILE_DEVICE_UNKNOWN, IO_NO_INCREMENT,
-    IRP_MJ_CLEANUP, IRP_MJ_CLOSE, IRP_MJ_CREATE, NTSTATUS, PDEVICE_OBJECT, PIRP,
-    STATUS_DEVICE_NOT_READY, STATUS_SUCCESS, UNICODE_STRING, ntddk,
+    IRP_MJ_CLEANUP, IRP_MJ_CLOSE, IRP_MJ_CREATE, IRP_MJ_INTERNAL_DEVICE_CONTROL, NTSTATUS,
+    PDEVICE_OBJECT, PDRIVER_DISPATCH, PIRP, STATUS_DEVICE_NOT_READY, STATUS_SUCCESS,
+    UNICODE_STRING, ntddk,
 };
 
-use super::file::File;
+use super::{file::File, irp};
 
 /// `\Device\Rxce`.
 const NAME: &[u16] = &{
@@ -43,7 +45,7 @@ const fn name() -> UNICODE_STRING {
     }
 }
 
-/// Creates the device and its dispatch routines.
+/// Creates the device and its dispatch routines; `internal` takes the requests of other drivers.
 ///
 /// # Errors
 ///
@@ -52,7 +54,7 @@ const fn name() -> UNICODE_STRING {
 /// # IRQL
 ///
 /// `PASSIVE_LEVEL`
-pub(crate) fn create(driver: &mut DRIVER_OBJECT) -> Result<(), Error> {
+pub(crate) fn create(driver: &mut DRIVER_OBJECT, internal: PDRIVER_DISPATCH) -> Result<(), Error> {
     let mut name = name();
     let mut device = ptr::null_mut();
     // SAFETY: The driver object is the one DriverEntry was given; the pointers live across the call.
@@ -74,6 +76,12 @@ pub(crate) fn create(driver: &mut DRIVER_OBJECT) -> Result<(), Error> {
         if let Some(slot) = driver.MajorFunction.get_mut(major as usize) {
             *slot = Some(succeed);
         }
+    }
+    if let Some(slot) = driver
+        .MajorFunction
+        .get_mut(IRP_MJ_INTERNAL_DEVICE_CONTROL as usize)
+    {
+        *slot = internal;
     }
     DEVICE.store(device, Ordering::Release);
     Ok(())
@@ -149,11 +157,35 @@ const NO_INCREMENT: i8 = {
 
 /// Opens and closes succeed: a handle on the device only keeps the driver.
 unsafe extern "C" fn succeed(_device: PDEVICE_OBJECT, irp: PIRP) -> NTSTATUS {
-    // SAFETY: The I/O manager hands the packet over until it is completed.
+    // SAFETY: Forwarded.
+    unsafe { complete(irp, STATUS_SUCCESS) }
+}
+
+/// Answers a request of another driver: `answer` is given its code, its output buffer and that buffer's length.
+///
+/// # Safety
+///
+/// `irp` is an `IRP_MJ_INTERNAL_DEVICE_CONTROL` that the I/O manager hands to this driver.
+pub(crate) unsafe fn answer_internal(
+    irp: PIRP,
+    answer: impl FnOnce(u32, *mut c_void, u32) -> NTSTATUS,
+) -> NTSTATUS {
+    // SAFETY: Forwarded.
+    let request = unsafe { irp::control_parameters(irp) };
+    let status = answer(request.code, request.output, request.output_length);
+    // SAFETY: Forwarded.
+    unsafe { complete(irp, status) }
+}
+
+/// # Safety
+///
+/// The I/O manager has handed the packet to this driver, which does not touch it again.
+unsafe fn complete(irp: PIRP, status: NTSTATUS) -> NTSTATUS {
+    // SAFETY: Forwarded.
     let packet = unsafe { &mut *irp };
-    packet.IoStatus.__bindgen_anon_1.Status = STATUS_SUCCESS;
+    packet.IoStatus.__bindgen_anon_1.Status = status;
     packet.IoStatus.Information = 0;
     // SAFETY: As above; the packet is not touched afterwards.
     unsafe { ntddk::IofCompleteRequest(irp, NO_INCREMENT) };
-    STATUS_SUCCESS
+    status
 }

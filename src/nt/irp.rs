@@ -200,3 +200,32 @@ pub(crate) unsafe fn take_result(irp: PIRP) -> (NTSTATUS, usize) {
     let status = unsafe { result.__bindgen_anon_1.Status };
     (status, usize::try_from(result.Information).unwrap_or(0))
 }
+
+/// What a device control request carries whose buffers are the caller's (`METHOD_NEITHER`).
+pub(crate) struct ControlParameters {
+    pub(crate) code: u32,
+    pub(crate) output: PVOID,
+    pub(crate) output_length: u32,
+}
+
+/// Reads them from the current location of a packet that this driver was given.
+///
+/// # Safety
+///
+/// `irp` is a device control request that the I/O manager has handed to this driver.
+pub(crate) unsafe fn control_parameters(irp: PIRP) -> ControlParameters {
+    // SAFETY: The member lies inside the packet.
+    let current = unsafe { irp.byte_add(CURRENT_STACK_LOCATION) };
+    // SAFETY: As above; it holds the current location.
+    let location = unsafe { current.cast::<*mut IO_STACK_LOCATION>().read() };
+    // SAFETY: The current location of a packet that is ours now.
+    let location = unsafe { &*location };
+    // SAFETY: The form that such requests use.
+    let parameters = unsafe { location.Parameters.DeviceIoControl };
+    ControlParameters {
+        code: parameters.IoControlCode,
+        // SAFETY: The packet is ours now.
+        output: unsafe { (*irp).UserBuffer },
+        output_length: parameters.OutputBufferLength,
+    }
+}

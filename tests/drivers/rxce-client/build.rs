@@ -18,6 +18,7 @@ fn main() -> Result<()> {
         .context("the project's include directory")?;
 
     bindings(&include, &out.join("rxce.rs"))?;
+    small_table(&include, &out.join("small.rs"))?;
     import_library(&include.join("rxce.def"), &out.join("rxce.lib"))?;
     println!("cargo::rustc-link-search=native={}", out.display());
     println!("cargo::rustc-link-lib=dylib=rxce");
@@ -38,24 +39,39 @@ impl ParseCallbacks for KernelTypes {
     }
 }
 
-/// Types that wdk-sys already has are left out here and taken from there.
-fn bindings(include: &std::path::Path, output: &std::path::Path) -> Result<()> {
+/// The header, preceded by `first`. Types that wdk-sys already has are left out and taken from there.
+fn header(include: &std::path::Path, first: &str) -> Result<Builder> {
     let config = Config::from_env_auto()?;
     let mut headers = config.bindgen_header_contents([ApiSubset::Base])?;
+    headers.push_str(first);
     headers.push_str("#include \"tdikrnl.h\"\n#include \"rxce.h\"\n");
-    Builder::wdk_default(&config)?
+    Ok(Builder::wdk_default(&config)?
         .clang_arg(format!("--include-directory={}", include.display()))
         .header_contents("rxce-input.h", &headers)
-        .allowlist_type("_ADAPTER_STATUS")
         .allowlist_recursively(false)
-        .parse_callbacks(Box::new(KernelTypes))
-        .allowlist_type("_?P?(RXCE|RX|TDI|TA|TRANSPORT|CONNECTION)_.*")
+        .parse_callbacks(Box::new(KernelTypes)))
+}
+
+/// What a client gets that defines RXCEX_SMALL_EVENT_TABLE, where it differs.
+fn small_table(include: &std::path::Path, output: &std::path::Path) -> Result<()> {
+    header(include, "#define RXCEX_SMALL_EVENT_TABLE\n")?
+        .allowlist_type("_?P?RXCE_CONNECTION_EVENT_HANDLER")
+        .allowlist_function("RxCex?Build.*Connection.*")
+        .generate()?
+        .write_to_file(output)?;
+    Ok(())
+}
+
+fn bindings(include: &std::path::Path, output: &std::path::Path) -> Result<()> {
+    header(include, "")?
+        .allowlist_type("_ADAPTER_STATUS")
+        .allowlist_type("_?P?(RXCEX|RXCE|RX|TDI|TA|TRANSPORT|CONNECTION)_.*")
         .allowlist_type("_RDBSS_DEVICE_OBJECT")
         .allowlist_type("eNameBufferType")
         // Plug and play notifications, which need more of NDIS than a client of the engine does.
         .blocklist_type(".*(PNP_POWER_HANDLER|CLIENT_INTERFACE_INFO)")
         .allowlist_function("RxCe.*")
-        .allowlist_var("(RXCE|TDI)_.*")
+        .allowlist_var("((RXCE|RXCEX|TDI)|IOCTL_INTERNAL_RXCEX)_.*")
         .generate()?
         .write_to_file(output)?;
     println!(

@@ -1,6 +1,6 @@
 //! Which answers the routines of rxce.h gave while a vector ran: what a coverage table is made of.
 
-/// The routines of rxce.h.
+/// The routines of rxce.h; `Ex` begins those of its section Extensions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names are those of rxce.h")]
 pub enum Routine {
@@ -22,11 +22,14 @@ pub enum Routine {
     TearDownConnection,
     TearDownTransport,
     TearDownVC,
+    ExBuildConnectionOverMultipleTransportsSmallTable,
+    ExBuildConnectionSmallTable,
+    ExGetRoutines,
 }
 
 impl Routine {
     /// Every routine, in the order of the encoding.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 21] = [
         Self::AllocateIrpWithMDL,
         Self::BuildAddress,
         Self::BuildConnection,
@@ -45,6 +48,9 @@ impl Routine {
         Self::TearDownConnection,
         Self::TearDownTransport,
         Self::TearDownVC,
+        Self::ExBuildConnectionOverMultipleTransportsSmallTable,
+        Self::ExBuildConnectionSmallTable,
+        Self::ExGetRoutines,
     ];
 
     /// Its exported name.
@@ -71,6 +77,11 @@ impl Routine {
             Self::TearDownConnection => "RxCeTearDownConnection",
             Self::TearDownTransport => "RxCeTearDownTransport",
             Self::TearDownVC => "RxCeTearDownVC",
+            Self::ExBuildConnectionOverMultipleTransportsSmallTable => {
+                "RxCexBuildConnectionOverMultipleTransportsSmallTable"
+            }
+            Self::ExBuildConnectionSmallTable => "RxCexBuildConnectionSmallTable",
+            Self::ExGetRoutines => "RxCexGetRoutines",
         }
     }
 }

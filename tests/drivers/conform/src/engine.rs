@@ -1,6 +1,8 @@
 //! The routines under test, callable with anything: that is what they are tested for. Every answer is noted, so that a
 //! table can tell which vector produced which.
 
+pub(crate) mod extension;
+
 use core::{
     ffi::c_void,
     ptr,

@@ -15,7 +15,10 @@ use wdk_sys::{NTSTATUS, ntddk};
 
 use crate::{
     client,
-    engine::{self, Multiple},
+    engine::{
+        self, Multiple,
+        extension::{SmallTable, build_over_multiple_small},
+    },
     fixture::{self, Fixture, Ipv4, PEER},
     nt::{
         event, irql,
@@ -187,6 +190,29 @@ impl Race {
         addresses: &mut [*mut RXCE_ADDRESS],
         change: impl FnOnce(&mut Multiple),
     ) -> NTSTATUS {
+        self.build_with(option, addresses, change, |with| {
+            engine::build_over_multiple(*with)
+        })
+    }
+
+    /// Builds over all addresses with the event table of older headers.
+    pub(crate) fn build_small(&self, option: u32, handler: *mut SmallTable) -> NTSTATUS {
+        let addresses = &mut self.addresses();
+        self.build_with(
+            option,
+            addresses,
+            |_| {},
+            |with| build_over_multiple_small(with, handler),
+        )
+    }
+
+    fn build_with(
+        &self,
+        option: u32,
+        addresses: &mut [*mut RXCE_ADDRESS],
+        change: impl FnOnce(&mut Multiple),
+        build: impl FnOnce(&Multiple) -> NTSTATUS,
+    ) -> NTSTATUS {
         let mut information = fixture::information(&self.peer);
         let mut handler = client::connection_handlers();
         let mut with = Multiple {
@@ -201,7 +227,7 @@ impl Race {
             context: self.context.ptr(),
         };
         change(&mut with);
-        let answer = engine::build_over_multiple(with);
+        let answer = build(&with);
         if answer == status::PENDING {
             self.pending.store(true, Ordering::SeqCst);
         }

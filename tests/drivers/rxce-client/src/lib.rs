@@ -22,6 +22,25 @@ mod bindings {
     include!(concat!(env!("OUT_DIR"), "/rxce.rs"));
 }
 
+/// The declarations that differ for a client which defines `RXCEX_SMALL_EVENT_TABLE`.
+#[expect(
+    missing_docs,
+    non_camel_case_types,
+    non_snake_case,
+    clippy::allow_attributes,
+    clippy::allow_attributes_without_reason,
+    clippy::multiple_unsafe_ops_per_block,
+    clippy::undocumented_unsafe_blocks,
+    reason = "generated: names and shapes are those of the C headers"
+)]
+pub mod small_table {
+    use wdk_sys::*;
+
+    use super::bindings::*;
+
+    include!(concat!(env!("OUT_DIR"), "/small.rs"));
+}
+
 use core::mem::size_of;
 
 pub use bindings::*;

@@ -38,8 +38,12 @@ const fn documented(routine: Routine) -> &'static [Answer] {
         Routine::BuildAddress
         | Routine::BuildConnection
         | Routine::BuildTransport
-        | Routine::BuildVC => &[Success, InvalidParameter, InsufficientResources, Passed],
-        Routine::BuildConnectionOverMultipleTransports => &[
+        | Routine::BuildVC
+        | Routine::ExBuildConnectionSmallTable => {
+            &[Success, InvalidParameter, InsufficientResources, Passed]
+        }
+        Routine::BuildConnectionOverMultipleTransports
+        | Routine::ExBuildConnectionOverMultipleTransportsSmallTable => &[
             Success,
             Pending,
             InvalidHandle,
@@ -77,6 +81,7 @@ const fn documented(routine: Routine) -> &'static [Answer] {
             Passed,
         ],
         Routine::TearDownVC => &[Success, InvalidParameter, Passed],
+        Routine::ExGetRoutines => &[Success, InvalidParameter, BufferOverflow],
     }
 }
 

@@ -1,5 +1,6 @@
 //! Thin, safe-to-use forms of the kernel objects that the vectors and the scripted transport need.
 
+pub(crate) mod device;
 pub(crate) mod event;
 pub(crate) mod irp;
 pub(crate) mod irql;

@@ -10,6 +10,7 @@ mod datagram;
 mod datagram_receive;
 mod events;
 mod expedited;
+mod extension_tables;
 mod hostile_build;
 mod hostile_circuit;
 mod hostile_down;
@@ -94,6 +95,7 @@ pub(crate) fn all() -> Vec<&'static Vector> {
         hostile_build::VECTORS,
         hostile_down::VECTORS,
         hostile_circuit::VECTORS,
+        extension_tables::VECTORS,
     ]
     .into_iter()
     .flatten()

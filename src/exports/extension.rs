@@ -1,0 +1,89 @@
+//! The exported routines beyond the documented ones (`RxCex…`; docs/extensions.md).
+
+use wdk_sys::{NTSTATUS, PVOID, UNICODE_STRING};
+
+use super::{arguments::table, builds, quick, routines};
+use crate::{
+    abi::{self, extension::SmallEventHandler},
+    tdi::bindings::TDI_CONNECTION_INFORMATION,
+};
+
+/// `RxCeBuildConnection` with the table of older headers, which lacks Send Submitted.
+///
+/// # Safety
+///
+/// The pointers are NULL or valid as `rxce.h` says.
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "system" fn RxCexBuildConnectionSmallTable(
+    local: *mut abi::Address,
+    information: *const TDI_CONNECTION_INFORMATION,
+    handler: *const SmallEventHandler,
+    context: PVOID,
+    connection: *mut abi::Connection,
+    vc: *mut abi::Vc,
+) -> NTSTATUS {
+    let peer = builds::Peer {
+        local,
+        information,
+        context,
+    };
+    let handler = || {
+        // SAFETY: Forwarded.
+        unsafe { table(handler) }.map(Into::into)
+    };
+    let routine = c"RxCexBuildConnectionSmallTable";
+    // SAFETY: Forwarded.
+    unsafe { builds::connection(routine, &peer, handler, connection, vc) }
+}
+
+/// `RxCeBuildConnectionOverMultipleTransports` with that table.
+///
+/// # Safety
+///
+/// The pointers are NULL or valid as `rxce.h` says; the context stays so until the completion routine was called.
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "system" fn RxCexBuildConnectionOverMultipleTransportsSmallTable(
+    device: *mut u8,
+    option: u32,
+    count: u32,
+    addresses: *const *mut abi::Address,
+    _server: *const UNICODE_STRING,
+    information: *const TDI_CONNECTION_INFORMATION,
+    handler: *const SmallEventHandler,
+    context: PVOID,
+    routine: Option<abi::CompletionRoutine>,
+    completion: *mut abi::CompletionContext,
+) -> NTSTATUS {
+    let race = builds::Race {
+        device,
+        option,
+        count,
+        addresses,
+        information,
+        context,
+        routine,
+        completion,
+    };
+    let handler = || {
+        // SAFETY: Forwarded.
+        unsafe { table(handler) }.map(Into::into)
+    };
+    let routine = c"RxCexBuildConnectionOverMultipleTransportsSmallTable";
+    // SAFETY: Forwarded.
+    unsafe { builds::over_multiple(routine, &race, handler) }
+}
+
+/// Hands out the table of routines.
+///
+/// # Safety
+///
+/// `table` is NULL or valid for writes of as many bytes as its `Size` says.
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "system" fn RxCexGetRoutines(
+    table: *mut abi::extension::Routines,
+) -> NTSTATUS {
+    quick(c"RxCexGetRoutines", |_| {
+        // SAFETY: Forwarded.
+        unsafe { routines::fill(table) }
+    })
+}

@@ -1,0 +1,566 @@
+//! The extension routines that hand out the table of routines or take the small event table.
+
+use alloc::format;
+use core::{mem::offset_of, ptr};
+
+use rxce_client::{
+    IOCTL_INTERNAL_RXCEX_GET_ROUTINES, RXCE_ADDRESS, RXCE_CONNECTION,
+    RXCE_CONNECTION_EVENT_HANDLER, RXCE_TRANSPORT, RXCE_TRANSPORT_INFORMATION, RXCE_VC,
+    RXCEX_ROUTINES, RXCEX_SMALL_EVENT_HANDLER, RXCEX_VERSION, TRANSPORT_ADDRESS,
+};
+use wdk_sys::NTSTATUS;
+
+use super::{Vector, own};
+use crate::{
+    client::{self, CLIENT, Call},
+    engine::extension::{self, SmallTable},
+    fixture::{self, Fixture, LOCAL, PEER, buffer, called, ok, send_and_wait},
+    nt::{device::Device, irql, pool::Block, status},
+    outcome::{self, Outcome, Run, Trouble, holds, same},
+    race::{FIRST, Race},
+    transport::{self, Kind, Personality, Script},
+};
+
+pub(super) const VECTORS: &[Vector] = &[
+    own(
+        "V1",
+        "RxCexGetRoutines: a whole life through the table",
+        through_the_table,
+    ),
+    own("V2", "bad arguments to RxCexGetRoutines", bad_tables),
+    own(
+        "V3",
+        "the table from the device, without an import",
+        from_the_device,
+    ),
+    own(
+        "V4",
+        "the 64-byte event table: nothing behind it is read, Send Submitted is never called",
+        small_table,
+    ),
+    own(
+        "V5",
+        "the 64-byte event table over several transports",
+        small_table_of_a_race,
+    ),
+    own(
+        "V6",
+        "bad arguments, failing transports and failing allocations with the 64-byte event table",
+        small_table_refused,
+    ),
+];
+
+const SIZE: usize = size_of::<RXCEX_ROUTINES>();
+
+/// A table that asks for what this header knows.
+fn asking() -> Outcome<Block<RXCEX_ROUTINES>> {
+    let block = Block::<RXCEX_ROUTINES>::zeroed().ok_or_else(Trouble::no_memory)?;
+    block.change(|table| table.Size = u32::try_from(SIZE).unwrap_or_default());
+    Ok(block)
+}
+
+fn is_complete(table: &Block<RXCEX_ROUTINES>) -> Outcome {
+    let now = table.read();
+    same("Size", now.Size as usize, SIZE)?;
+    same("Version", now.Version, RXCEX_VERSION)?;
+    same(
+        "offset of the first routine",
+        offset_of!(RXCEX_ROUTINES, AllocateIrpWithMDL),
+        8,
+    )?;
+    let bytes = table.bytes();
+    let (routines, _) = bytes.get(8..).unwrap_or_default().as_chunks::<8>();
+    holds(
+        "every member is a routine",
+        routines.iter().all(|routine| *routine != [0; 8]),
+    )
+}
+
+/// Calls a member of the table, which must be there.
+macro_rules! call {
+    ($table:expr, $routine:ident, $($argument:expr),*) => {{
+        let routine = $table
+            .$routine
+            .ok_or_else(|| Trouble::Failed(concat!("no ", stringify!($routine)).into()))?;
+        // SAFETY: Arguments as the header describes them.
+        unsafe { routine($($argument),*) }
+    }};
+}
+
+fn through_the_table(run: &Run) -> Outcome {
+    let table = asking()?;
+    for level in [irql::PASSIVE, irql::APC, irql::DISPATCH] {
+        table.change(|table| table.Version = 0);
+        ok(
+            "RxCexGetRoutines",
+            irql::at(level, || extension::get_routines(table.ptr())),
+        )?;
+        is_complete(&table)?;
+    }
+    let before = run.balance();
+    a_life(&table.read())?;
+    before.unchanged(run, "a life through the table")
+}
+
+/// Each member does what the routine of its name does.
+fn a_life(t: &RXCEX_ROUTINES) -> Outcome {
+    let no_memory = Trouble::no_memory;
+    let transport = Block::<RXCE_TRANSPORT>::zeroed().ok_or_else(no_memory)?;
+    let address = Block::<RXCE_ADDRESS>::zeroed().ok_or_else(no_memory)?;
+    let connection = Block::<RXCE_CONNECTION>::zeroed().ok_or_else(no_memory)?;
+    let vc = Block::<RXCE_VC>::zeroed().ok_or_else(no_memory)?;
+    let more = Block::<RXCE_VC>::zeroed().ok_or_else(no_memory)?;
+    let local = Block::new(LOCAL).ok_or_else(no_memory)?;
+    let peer = Block::new(PEER).ok_or_else(no_memory)?;
+    let (mut on_address, mut on_connection) =
+        (client::address_handlers(), client::connection_handlers());
+    let mut information = fixture::information(&peer);
+    let name = transport::device_name(Personality::Orderly);
+    let context = client::CONNECTION_CONTEXT;
+    let data = buffer(b"through the table")?;
+    let (null, wait) = (ptr::null_mut(), crate::engine::SEND_SYNCHRONOUS);
+
+    ok(
+        "BuildTransport",
+        call!(
+            t,
+            BuildTransport,
+            transport.ptr(),
+            name.borrow().as_mut_ptr(),
+            7
+        ),
+    )?;
+    let told = Block::<RXCE_TRANSPORT_INFORMATION>::zeroed().ok_or_else(no_memory)?;
+    ok(
+        "QueryTransportInformation",
+        call!(t, QueryTransportInformation, transport.ptr(), told.ptr()),
+    )?;
+    same("QualityOfService", told.read().QualityOfService, 7)?;
+    transport::answer_queries(&[5; 60], status::SUCCESS);
+    let mut adapter = [0_u8; 60];
+    ok(
+        "QueryAdapterStatus",
+        call!(
+            t,
+            QueryAdapterStatus,
+            transport.ptr(),
+            adapter.as_mut_ptr().cast()
+        ),
+    )?;
+    same("the adapter's status", adapter, [5; 60])?;
+    ok(
+        "BuildAddress",
+        call!(
+            t,
+            BuildAddress,
+            address.ptr(),
+            transport.ptr(),
+            local.ptr().cast::<TRANSPORT_ADDRESS>(),
+            &raw mut on_address,
+            client::ADDRESS_CONTEXT
+        ),
+    )?;
+    ok(
+        "BuildConnection",
+        call!(
+            t,
+            BuildConnection,
+            address.ptr(),
+            &raw mut information,
+            &raw mut on_connection,
+            context,
+            connection.ptr(),
+            vc.ptr()
+        ),
+    )?;
+    ok("BuildVC", call!(t, BuildVC, more.ptr(), connection.ptr()))?;
+    ok(
+        "Send",
+        call!(t, Send, vc.ptr(), wait, data.mdl(), data.length(), null),
+    )?;
+    let mut information_now = [0_u8; 64];
+    ok(
+        "QueryInformation",
+        call!(
+            t,
+            QueryInformation,
+            vc.ptr(),
+            1,
+            information_now.as_mut_ptr().cast(),
+            64
+        ),
+    )?;
+    let datagram = call!(
+        t,
+        SendDatagram,
+        address.ptr(),
+        &raw mut information,
+        0,
+        data.mdl(),
+        data.length(),
+        null
+    );
+    outcome::status(
+        "SendDatagram on a provider without datagrams",
+        datagram,
+        status::INVALID_PARAMETER,
+    )?;
+    let cancelled = call!(
+        t,
+        CancelConnectRequest,
+        address.ptr(),
+        ptr::null_mut(),
+        ptr::null_mut()
+    );
+    outcome::status("CancelConnectRequest", cancelled, status::NOT_IMPLEMENTED)?;
+    let irp = call!(t, AllocateIrpWithMDL, 1, 0, data.mdl());
+    holds("a packet", !irp.is_null())?;
+    call!(t, FreeIrp, irp);
+    ok(
+        "InitiateVCDisconnect",
+        call!(t, InitiateVCDisconnect, vc.ptr()),
+    )?;
+    same("State", vc.read().State, rxce_client::RXCE_VC_DISCONNECTED)?;
+    ok("TearDownVC", call!(t, TearDownVC, vc.ptr()))?;
+    ok("TearDownVC", call!(t, TearDownVC, more.ptr()))?;
+    ok(
+        "TearDownConnection",
+        call!(t, TearDownConnection, connection.ptr()),
+    )?;
+    // The routines that take a table, with the tables of either header; with nobody to connect to.
+    let mut small = small_handlers();
+    ok(
+        "BuildConnectionSmallTable",
+        call!(
+            t,
+            BuildConnectionSmallTable,
+            address.ptr(),
+            &raw mut information,
+            (&raw mut small).cast(),
+            context,
+            connection.ptr(),
+            vc.ptr()
+        ),
+    )?;
+    ok("TearDownVC", call!(t, TearDownVC, vc.ptr()))?;
+    ok(
+        "TearDownConnection",
+        call!(t, TearDownConnection, connection.ptr()),
+    )?;
+    let refused = call!(
+        t,
+        BuildConnectionOverMultipleTransports,
+        ptr::null_mut(),
+        0,
+        0,
+        ptr::null_mut(),
+        ptr::null_mut(),
+        &raw mut information,
+        &raw mut on_connection,
+        context,
+        None,
+        ptr::null_mut()
+    );
+    outcome::status(
+        "a competition of nobody",
+        refused,
+        status::INVALID_PARAMETER,
+    )?;
+    let refused = call!(
+        t,
+        BuildConnectionOverMultipleTransportsSmallTable,
+        ptr::null_mut(),
+        0,
+        0,
+        ptr::null_mut(),
+        ptr::null_mut(),
+        &raw mut information,
+        (&raw mut small).cast(),
+        context,
+        None,
+        ptr::null_mut()
+    );
+    outcome::status(
+        "a competition of nobody",
+        refused,
+        status::INVALID_PARAMETER,
+    )?;
+    ok("TearDownAddress", call!(t, TearDownAddress, address.ptr()))?;
+    ok(
+        "TearDownTransport",
+        call!(t, TearDownTransport, transport.ptr()),
+    )
+}
+
+fn bad_tables(run: &Run) -> Outcome {
+    let before = run.balance();
+    let answer = extension::get_routines(ptr::null_mut());
+    outcome::status("NULL", answer, status::INVALID_PARAMETER)?;
+    let table = asking()?;
+    let bytes = table.bytes();
+    let inside = table.ptr().wrapping_byte_add(4);
+    let answer = extension::get_routines(inside);
+    outcome::status("a misaligned table", answer, status::INVALID_PARAMETER)?;
+    same("its bytes", table.bytes(), bytes)?;
+    // The block is as long as it says, and not a byte longer: a write behind it would be seen.
+    for room in [8_usize, 64, SIZE - 8] {
+        let block = Block::<RXCEX_ROUTINES>::filled(0xCC).ok_or_else(Trouble::no_memory)?;
+        block.change(|table| table.Size = u32::try_from(room).unwrap_or_default());
+        let bytes = block.bytes();
+        let answer = extension::get_routines(block.ptr());
+        outcome::status(
+            &format!("a table of {room} bytes"),
+            answer,
+            status::BUFFER_OVERFLOW,
+        )?;
+        same("its bytes", block.bytes(), bytes)?;
+    }
+    // A later header's table: what this version does not know stays as it is.
+    let longer = Block::<[u64; SIZE / 8 + 2]>::filled(0xCC).ok_or_else(Trouble::no_memory)?;
+    let room = u32::try_from(SIZE + 16).unwrap_or_default();
+    // SAFETY: The size comes first.
+    unsafe { longer.ptr().cast::<u32>().write(room) };
+    ok(
+        "a longer table",
+        extension::get_routines(longer.ptr().cast()),
+    )?;
+    let bytes = longer.bytes();
+    let size = bytes.first_chunk().copied().map(u32::from_le_bytes);
+    same("Size", size.map(|size| size as usize), Some(SIZE))?;
+    holds(
+        "the rest is as it was",
+        bytes.iter().skip(SIZE).all(|&byte| byte == 0xCC),
+    )?;
+    for level in [irql::DISPATCH + 1, 12] {
+        let bytes = table.bytes();
+        let answer = irql::at(level, || extension::get_routines(table.ptr()));
+        outcome::status("above DISPATCH_LEVEL", answer, status::INVALID_PARAMETER)?;
+        same("its bytes", table.bytes(), bytes)?;
+    }
+    before.unchanged(run, "tables")
+}
+
+fn from_the_device(run: &Run) -> Outcome {
+    let device = match Device::open(r"\Device\Rxce") {
+        Ok(device) => device,
+        Err(status::OBJECT_NAME_NOT_FOUND) => {
+            let text = "rxce.sys does not run as a service, so it has no device";
+            return Err(Trouble::NotPossible(text.into()));
+        }
+        Err(failure) => return Err(Trouble::failed("opening the device", failure)),
+    };
+    let ask = |code: u32, output: *mut core::ffi::c_void, length: usize| {
+        // SAFETY: The table is as long as stated.
+        unsafe { device.internal_control(code, output, u32::try_from(length).unwrap_or_default()) }
+    };
+    let code = IOCTL_INTERNAL_RXCEX_GET_ROUTINES;
+    let table = asking()?;
+    let bytes = table.bytes();
+    let before = run.balance();
+    let refused = [
+        (
+            "another code",
+            ask(code + 4, table.ptr().cast(), SIZE),
+            status::INVALID_DEVICE_REQUEST,
+        ),
+        (
+            "no buffer",
+            ask(code, ptr::null_mut(), SIZE),
+            status::INVALID_PARAMETER,
+        ),
+        (
+            "a short buffer",
+            ask(code, table.ptr().cast(), SIZE - 8),
+            status::BUFFER_OVERFLOW,
+        ),
+    ];
+    for (what, answer, expected) in refused {
+        outcome::status(what, answer, expected)?;
+    }
+    same("the table's bytes", table.bytes(), bytes)?;
+    ok("the table", ask(code, table.ptr().cast(), SIZE))?;
+    is_complete(&table)?;
+    let exported = asking()?;
+    ok("RxCexGetRoutines", extension::get_routines(exported.ptr()))?;
+    same("both tables", table.bytes(), exported.bytes())?;
+    before.unchanged(run, "the device's answers")
+}
+
+/// The recorder's callbacks in the table of older headers.
+fn small_handlers() -> SmallTable {
+    let full = client::connection_handlers();
+    SmallTable {
+        RxCeDisconnectEventHandler: full.RxCeDisconnectEventHandler,
+        RxCeErrorEventHandler: full.RxCeErrorEventHandler,
+        RxCeReceiveEventHandler: full.RxCeReceiveEventHandler,
+        RxCeReceiveDatagramEventHandler: full.RxCeReceiveDatagramEventHandler,
+        RxCeReceiveExpeditedEventHandler: full.RxCeReceiveExpeditedEventHandler,
+        RxCeSendPossibleEventHandler: full.RxCeSendPossibleEventHandler,
+        RxCeDataReadyEventHandler: full.RxCeDataReadyEventHandler,
+        RxCeSendCompleteEventHandler: full.RxCeSendCompleteEventHandler,
+    }
+}
+
+/// RxCeBuildConnection with a table in a block of its own, so that a read behind it faults where blocks are guarded.
+fn connect_small(f: &Fixture) -> Outcome<NTSTATUS> {
+    let table = Block::new(small_handlers()).ok_or_else(Trouble::no_memory)?;
+    let peer = Block::new(PEER).ok_or_else(Trouble::no_memory)?;
+    let mut information = fixture::information(&peer);
+    Ok(extension::build_connection_small(
+        f.address.ptr(),
+        &raw mut information,
+        table.ptr(),
+        client::CONNECTION_CONTEXT,
+        f.connection.ptr(),
+        f.vc.ptr(),
+    ))
+}
+
+fn small_table(_run: &Run) -> Outcome {
+    same("the small table", size_of::<SmallTable>(), 64)?;
+    same(
+        "RXCEX_SMALL_EVENT_HANDLER",
+        size_of::<RXCEX_SMALL_EVENT_HANDLER>(),
+        64,
+    )?;
+    same(
+        "the full table",
+        size_of::<RXCE_CONNECTION_EVENT_HANDLER>(),
+        72,
+    )?;
+    let f = Fixture::addressed(Personality::Orderly)?;
+    ok("the build", connect_small(&f)?)?;
+    // SAFETY: The engine's copy of the table lives as long as the connection.
+    let copied = unsafe { f.connection.read().pHandler.read() };
+    holds(
+        "the last member is NULL",
+        copied.RxCeSendSubmittedEventHandler.is_none(),
+    )?;
+    let data = buffer(b"small")?;
+    ok("an asynchronous send", fixture::send(f.vc.ptr(), &data, 9))?;
+    same("SendComplete callbacks", called(Call::SendComplete), 1)?;
+    same("SendSubmitted callbacks", called(Call::SendSubmitted), 0)?;
+    let mut bytes = *b"received";
+    let seen = transport::receive(f.endpoint(), &mut bytes, 8);
+    same("bytes taken", seen.map(|seen| seen.taken), Some(8))?;
+    same(
+        "the stream",
+        CLIENT.read(|client| client.stream().to_vec()),
+        bytes.to_vec(),
+    )?;
+    transport::disconnect(f.endpoint(), super::RELEASE);
+    same("Disconnect callbacks", called(Call::Disconnect), 1)?;
+    f.close()
+}
+
+fn small_table_of_a_race(run: &Run) -> Outcome {
+    let race = Race::among(2)?;
+    let answer = race.build_small(FIRST, &mut small_handlers());
+    ok("the build", answer)?;
+    crate::race::won(run, &race, 0)?;
+    race.close()?;
+    // Pending, refused, failing.
+    let race = Race::among(2)?;
+    race.connects(Script::PEND);
+    let answer = race.build_small(FIRST, &mut small_handlers());
+    outcome::status("a build that pends", answer, status::PENDING)?;
+    race.end(1, status::SUCCESS)?;
+    same("the winner", race.completed()?, (status::SUCCESS, 1))?;
+    race.close()?;
+    let race = Race::among(1)?;
+    let none = race.build_small(FIRST, ptr::null_mut());
+    outcome::status("no table", none, status::INVALID_PARAMETER)?;
+    race.script(0, Kind::Connect, Script::Inline(status::CONNECTION_REFUSED));
+    let answer = race.build_small(FIRST, &mut small_handlers());
+    outcome::status("a connect that fails", answer, status::CONNECTION_REFUSED)?;
+    race.script(
+        0,
+        Kind::Associate,
+        Script::Inline(status::INVALID_CONNECTION),
+    );
+    race.reset_context();
+    let open = Kind::Open(transport::FileKind::Endpoint);
+    race.script(0, open, Script::Inline(status::DEVICE_NOT_READY));
+    let answer = race.build_small(FIRST, &mut small_handlers());
+    outcome::status("no endpoint", answer, status::INVALID_HANDLE)?;
+    let faults = super::faults()?;
+    race.reset_context();
+    let answer = faults.all(|| race.build_small(FIRST, &mut small_handlers()));
+    outcome::status("no memory", answer, status::INSUFFICIENT_RESOURCES)?;
+    race.nothing_built()?;
+    race.close()
+}
+
+fn small_table_refused(run: &Run) -> Outcome {
+    let f = Fixture::addressed(Personality::Orderly)?;
+    let peer = Block::new(PEER).ok_or_else(Trouble::no_memory)?;
+    let mut information = fixture::information(&peer);
+    let before = run.balance();
+    let answer = extension::build_connection_small(
+        f.address.ptr(),
+        &raw mut information,
+        ptr::null_mut(),
+        client::CONNECTION_CONTEXT,
+        f.connection.ptr(),
+        f.vc.ptr(),
+    );
+    outcome::status("no table", answer, status::INVALID_PARAMETER)?;
+    for level in [irql::DISPATCH, 12] {
+        let answer = irql::at(level, || {
+            // The table is not looked at either.
+            extension::build_connection_small(
+                f.address.ptr(),
+                &raw mut information,
+                ptr::without_provenance_mut(0xFFFF_8000_0000_3000),
+                client::CONNECTION_CONTEXT,
+                f.connection.ptr(),
+                f.vc.ptr(),
+            )
+        });
+        outcome::status("above APC_LEVEL", answer, status::INVALID_PARAMETER)?;
+    }
+    let untouched = |bytes: alloc::vec::Vec<u8>| bytes.iter().all(|&byte| byte == 0xCC);
+    holds(
+        "the structures are unchanged",
+        untouched(f.connection.bytes()) && untouched(f.vc.bytes()),
+    )?;
+    before.unchanged(run, "refused builds")?;
+    fixture::script(Kind::Connect, Script::Inline(status::CONNECTION_REFUSED));
+    outcome::status(
+        "a connect that fails",
+        connect_small(&f)?,
+        status::CONNECTION_REFUSED,
+    )?;
+    fixture::script(Kind::Connect, Script::Inline(status::SUCCESS));
+    holds(
+        "the structures are zero",
+        f.connection.is_zero() && f.vc.is_zero(),
+    )?;
+    before.unchanged(run, "a connect that fails")?;
+    let faults = super::faults()?;
+    for nth in 1..200 {
+        let (answer, calls) = faults.nth(nth, || connect_small(&f));
+        let answer = answer?;
+        if answer >= 0 {
+            if calls < nth {
+                let data = buffer(b"whole")?;
+                ok("a send", send_and_wait(f.vc.ptr(), &data))?;
+                return f.close();
+            }
+            ok("RxCeTearDownVC", crate::engine::tear_down_vc(f.vc.ptr()))?;
+            let answer = crate::engine::tear_down_connection(f.connection.ptr());
+            ok("RxCeTearDownConnection", answer)?;
+            continue;
+        }
+        let what = format!("call {nth} failing");
+        outcome::status(&what, answer, status::INSUFFICIENT_RESOURCES)?;
+        holds(
+            "the structures are zero",
+            f.connection.is_zero() && f.vc.is_zero(),
+        )?;
+        before.unchanged(run, &what)?;
+    }
+    Err(Trouble::Failed(
+        "two hundred fallible calls in one build".into(),
+    ))
+}
