@@ -44,7 +44,8 @@ pub struct Ledger<L> {
     pub streams: Streams,
     /// The requests in flight.
     pub list: L,
-    receives: u32,
+    /// One per stream at most.
+    receives: u16,
     others: u32,
     connecting: bool,
     submitting: u32,
@@ -69,8 +70,10 @@ impl<L: InFlight> Ledger<L> {
     /// Lists a request before it is handed over.
     pub fn insert(&mut self, request: &L::Request, kind: Kind, handover: Handover) {
         self.list.insert(request);
-        let count = self.count(kind);
-        *count = count.saturating_add(1);
+        match kind {
+            Kind::Receive => self.receives = self.receives.saturating_add(1),
+            Kind::Connect | Kind::Other => self.others = self.others.saturating_add(1),
+        }
         self.connecting |= kind == Kind::Connect;
         if handover == Handover::Submitted {
             self.submitting = self.submitting.saturating_add(1);
@@ -80,16 +83,11 @@ impl<L: InFlight> Ledger<L> {
     /// Unlists a request that was completed.
     pub fn remove(&mut self, request: &L::Request, kind: Kind) {
         self.list.remove(request);
-        let count = self.count(kind);
-        *count = count.saturating_sub(1);
-        self.connecting &= kind != Kind::Connect;
-    }
-
-    const fn count(&mut self, kind: Kind) -> &mut u32 {
         match kind {
-            Kind::Receive => &mut self.receives,
-            Kind::Connect | Kind::Other => &mut self.others,
+            Kind::Receive => self.receives = self.receives.saturating_sub(1),
+            Kind::Connect | Kind::Other => self.others = self.others.saturating_sub(1),
         }
+        self.connecting &= kind != Kind::Connect;
     }
 
     /// Notes that `IoCallDriver` returned for one submitted request.

@@ -6,11 +6,8 @@ use rxce_engine::{Error, receive::Room};
 
 use crate::nt::{
     mdl::Mdl,
-    pool::{Bytes, Tag},
+    pool::{PoolBox, Pooled, Tag, Zeroed},
 };
-
-/// Redelivery buffers.
-const TAG: Tag = Tag::new(*b"RxRd");
 
 /// How much a redelivery fetches at most.
 const CAPACITY: usize = 4096;
@@ -18,19 +15,26 @@ const CAPACITY: usize = 4096;
 /// The backlog of one stream, for whoever has its guard.
 pub(super) struct Backlog(UnsafeCell<Waiting>);
 
-/// The bytes that wait, at the front of the buffer.
-pub(super) struct Waiting {
-    buffer: Option<Bytes>,
+/// The bytes that wait, once there were some.
+pub(super) struct Waiting(Option<PoolBox<Buffer>>);
+
+/// The bytes that wait, at the front.
+struct Buffer {
     length: usize,
+    bytes: [u8; CAPACITY],
 }
+
+impl Pooled for Buffer {
+    const TAG: Tag = Tag::new(*b"RxRd");
+}
+
+// SAFETY: Numbers.
+unsafe impl Zeroed for Buffer {}
 
 impl Backlog {
     /// An empty backlog, without a buffer.
     pub(super) const fn new() -> Self {
-        Self(UnsafeCell::new(Waiting {
-            buffer: None,
-            length: 0,
-        }))
+        Self(UnsafeCell::new(Waiting(None)))
     }
 
     /// The bytes.
@@ -50,13 +54,13 @@ impl Backlog {
 
 impl Waiting {
     /// Whether nothing waits.
-    pub(super) const fn is_empty(&self) -> bool {
-        self.length == 0
+    pub(super) fn is_empty(&self) -> bool {
+        self.bytes().is_empty()
     }
 
     /// Whether more can be fetched.
-    pub(super) const fn room(&self) -> Room {
-        if self.length < CAPACITY {
+    pub(super) fn room(&self) -> Room {
+        if self.bytes().len() < CAPACITY {
             Room::Left
         } else {
             Room::None
@@ -65,38 +69,37 @@ impl Waiting {
 
     /// The bytes that wait.
     pub(super) fn bytes(&self) -> &[u8] {
-        self.buffer
+        self.0
             .as_ref()
-            .and_then(|buffer| buffer.get(..self.length))
+            .and_then(|buffer| buffer.bytes.get(..buffer.length))
             .unwrap_or(&[])
     }
 
     /// Copies as many bytes behind the others as fit; says how many.
     pub(super) fn append(&mut self, bytes: &[u8]) -> u32 {
-        let free = self
-            .buffer
-            .as_mut()
-            .and_then(|buffer| buffer.get_mut(self.length..))
-            .unwrap_or(&mut []);
+        let Some(buffer) = self.0.as_mut() else {
+            return 0;
+        };
+        let length = buffer.length;
+        let free = buffer.bytes.get_mut(length..).unwrap_or(&mut []);
         let count = bytes.len().min(free.len());
         for (to, from) in free.iter_mut().zip(bytes) {
             *to = *from;
         }
-        self.length = self.length.saturating_add(count);
+        buffer.length = length.saturating_add(count);
         u32::try_from(count).unwrap_or(0)
     }
 
     /// Drops the first `count` bytes.
     pub(super) fn consume(&mut self, count: usize) {
-        let length = self.length;
-        if let Some(waiting) = self
-            .buffer
-            .as_mut()
-            .and_then(|buffer| buffer.get_mut(..length))
-        {
+        let Some(buffer) = self.0.as_mut() else {
+            return;
+        };
+        let length = buffer.length;
+        if let Some(waiting) = buffer.bytes.get_mut(..length) {
             let count = count.min(length);
             waiting.rotate_left(count);
-            self.length = length.saturating_sub(count);
+            buffer.length = length.saturating_sub(count);
         }
     }
 
@@ -106,12 +109,13 @@ impl Waiting {
     ///
     /// [`Error::InsufficientResources`].
     pub(super) fn free_part(&mut self) -> Result<(Mdl, u32), Error> {
-        let length = self.length;
-        let buffer = match &mut self.buffer {
+        let buffer = match &mut self.0 {
             Some(buffer) => buffer,
-            none => none.insert(Bytes::new(CAPACITY, TAG)?),
+            none => none.insert(PoolBox::zeroed()?),
         };
+        let length = buffer.length;
         let free = buffer
+            .bytes
             .get_mut(length..)
             .ok_or(Error::InsufficientResources)?;
         let count = u32::try_from(free.len()).map_err(|_| Error::InvalidParameter)?;
@@ -122,6 +126,8 @@ impl Waiting {
 
     /// Notes that `count` bytes arrived in the free part.
     pub(super) fn arrived(&mut self, count: usize) {
-        self.length = self.length.saturating_add(count).min(CAPACITY);
+        if let Some(buffer) = self.0.as_mut() {
+            buffer.length = buffer.length.saturating_add(count).min(CAPACITY);
+        }
     }
 }

@@ -6,7 +6,7 @@ use wdk_sys::PVOID;
 
 use super::{
     address,
-    circuit::{self, Circuit},
+    circuit::{self, Circuit, Disconnects},
     information::Remote,
     layer,
     peer::{self, Connection},
@@ -122,10 +122,13 @@ fn reserve_on(connection: &Ref<Connection>, public: Client<abi::Vc>) -> Result<R
 /// The statuses of the steps.
 fn connect(at: &Pageable, reserved: Reserved) -> Result<(), Error> {
     let Reserved { circuit, connect } = reserved;
+    let disconnects = Disconnects::new();
     let opened = circuit
         .prepare(connect)
         .and_then(|opening| Circuit::open(&circuit, at, opening));
     let built = opened.and_then(|connect| {
+        // SAFETY: This is the circuit's build. If it fails, it runs the circuit down before it returns.
+        unsafe { circuit.lend(&disconnects) };
         circuit.publish(&circuit);
         engine::connect(&*circuit, at, connect)
     });
@@ -170,7 +173,12 @@ pub(crate) fn tear_down(at: &Pageable, public: Client<abi::Vc>) -> Result<(), Er
         );
         return Err(Error::InvalidParameter);
     }
-    let result = engine::tear_down(&*circuit, at, || circuit.wait_for_clean_up(at))?;
+    let disconnects = Disconnects::new();
+    let result = engine::tear_down(&*circuit, at, || {
+        // SAFETY: The circuit was claimed just now, and is run down before this routine returns.
+        unsafe { circuit.lend(&disconnects) };
+        circuit.wait_for_clean_up(at);
+    })?;
     layer::dismantle(at, circuit);
     result
 }

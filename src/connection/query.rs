@@ -1,6 +1,6 @@
 //! Queries of a circuit and of a transport (specification 5.3, 5.4, 5.14).
 
-use core::ptr;
+use core::ptr::{self, NonNull};
 
 use rxce_engine::{
     Error,
@@ -11,7 +11,7 @@ use rxce_engine::{
 use wdk_sys::{STATUS_BUFFER_OVERFLOW, STATUS_INVALID_PARAMETER};
 
 use super::{
-    circuit::{self, Circuit, finish_waited},
+    circuit::{self, Circuit, WaitedFor},
     registry::Ref,
     request::{Handle, Purpose},
     transport,
@@ -186,8 +186,11 @@ fn endpoint(
     let bytes = Bytes::new(length as usize, TAG)?;
     // SAFETY: The bytes outlive the request, which is waited for.
     let mdl = unsafe { Mdl::of_pool(bytes.as_ptr(), length) }?;
+    let done = Event::uninit();
+    // SAFETY: The event stays where it is until the query is over, and nobody uses it yet.
+    unsafe { done.init_manual_reset() };
     let request: Handle = circuit
-        .submittable(Purpose::Waited(Event::uninit()), finish_waited)?
+        .submittable(Purpose::Waited(NonNull::from(&done)))?
         .ok_or(Error::InvalidParameter)?;
     let admitted = engine::change(&**circuit, |ledger| {
         let admitted = ledger.life.state() != State::TearDown;
@@ -202,13 +205,11 @@ fn endpoint(
         return Err(Error::InvalidParameter);
     }
     // SAFETY: The request is listed; the MDL outlives it.
-    unsafe { request.prepare(&call::query_information(query), mdl.as_ptr()) };
+    unsafe { request.prepare::<WaitedFor>(&call::query_information(query), mdl.as_ptr()) };
     // SAFETY: The request was prepared, and the submitter's part is ours.
     unsafe { request.send() };
     engine::change(&**circuit, |ledger| ledger.submitted());
-    if let Purpose::Waited(event) = request.get().purpose() {
-        event.wait(at);
-    }
+    done.wait(at);
     let (status, written) = request.get().outcome();
     // SAFETY: The submitter's part is ours, and goes here.
     unsafe { request.drop_part() };

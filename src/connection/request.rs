@@ -12,41 +12,70 @@ use core::{
 
 use rxce_engine::{
     Error,
-    circuit::RELEASE_TIMEOUT_100NS,
     ledger::{InFlight, Kind},
+    receive::Channel,
 };
 use wdk_sys::{NTSTATUS, PDEVICE_OBJECT, PIRP, PMDL, PVOID, STATUS_MORE_PROCESSING_REQUIRED};
 
 use super::{
     list::{Linked, Links, List},
     registry::{AnyRef, Header},
-    transfer::Transfer,
 };
 use crate::{
     nt::{
-        event::{self, Event},
+        event::Event,
         irp::{self, Call, Irp},
         pool::{PoolBox, Pooled, Tag},
         target::Target,
     },
-    tdi::IN_FLIGHT,
+    tdi::{IN_FLIGHT, bindings::TDI_CONNECTION_INFORMATION},
 };
 
-/// What follows the end of a request, in its completion routine: it takes the completion's part.
-pub(super) type Finish = unsafe fn(Handle);
+/// What follows the end of a request.
+pub(super) trait Ending {
+    /// Runs in the completion routine.
+    ///
+    /// # Safety
+    ///
+    /// The completion's part of the request goes with this call.
+    unsafe fn run(request: Handle);
+}
 
 /// What a request is for.
 pub(super) enum Purpose {
-    /// The connect that a build waits for.
-    Connect,
+    /// The connect of a build.
+    Connect(PoolBox<Returned>),
     /// A disconnect of either kind.
     Disconnect,
     /// A client's send, with the context of its Send Complete callback.
     Send(PVOID),
-    /// A send or a query whose end somebody waits for.
-    Waited(Event),
-    /// A receive into the client's memory or into ours.
-    Receive(Transfer),
+    /// A send or a query whose end somebody waits for, with an event on his stack.
+    Waited(NonNull<Event>),
+    /// A receive of one stream.
+    Receive(Channel),
+}
+
+/// Where a transport may report of a connect.
+pub(super) struct Returned(UnsafeCell<TDI_CONNECTION_INFORMATION>);
+
+impl Returned {
+    /// Room for a report.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InsufficientResources`].
+    pub(super) fn new() -> Result<PoolBox<Self>, Error> {
+        PoolBox::new(Self(UnsafeCell::new(TDI_CONNECTION_INFORMATION::default())))
+    }
+
+    /// The structure for the transport.
+    pub(super) const fn place(&self) -> *mut TDI_CONNECTION_INFORMATION {
+        self.0.get()
+    }
+}
+
+impl Pooled for Returned {
+    const TAG: Tag = Tag::new(*b"RxRi");
 }
 
 /// Where a request goes when its last part was dropped.
@@ -54,26 +83,21 @@ pub(super) enum Purpose {
 pub(super) enum Home {
     /// To the pool.
     Pool,
-    /// To the circuit, which keeps it for another use.
-    Circuit,
+    /// To whoever keeps it: it is a part of something that outlives the run-down of the circuit.
+    Keeper,
 }
 
-/// One request.
+/// One request. What its packet can tell is not kept here: where it goes, how it ended, and what follows.
 pub(super) struct Request {
     links: UnsafeCell<Links<Self>>,
+    /// The circuit's block, of which an armed request has a reference.
+    owner: NonNull<Header>,
+    irp: Irp,
+    purpose: Purpose,
     parts: AtomicU32,
     home: Home,
     /// Marked by the one canceller, under the circuit's lock.
     cancelled: Cell<bool>,
-    /// The circuit's block, of which an armed request has a reference.
-    owner: NonNull<Header>,
-    purpose: Purpose,
-    finish: Cell<Finish>,
-    irp: Irp,
-    target: Cell<Option<Target>>,
-    outcome: Cell<(NTSTATUS, usize)>,
-    /// What the stack location of a RELEASE points to.
-    timeout: i64,
 }
 
 impl Pooled for Request {
@@ -132,7 +156,25 @@ impl InFlight for RequestList {
 }
 
 impl Request {
-    /// Allocates a request with a packet for stacks of `stack_size`. It has no parts yet.
+    /// A request in a packet that is not in use. It has no parts yet.
+    pub(super) const fn new(
+        owner: NonNull<Header>,
+        purpose: Purpose,
+        irp: Irp,
+        home: Home,
+    ) -> Self {
+        Self {
+            links: UnsafeCell::new(Links::new()),
+            owner,
+            irp,
+            purpose,
+            parts: AtomicU32::new(0),
+            home,
+            cancelled: Cell::new(false),
+        }
+    }
+
+    /// Allocates a request with a packet for stacks of `stack_size`.
     ///
     /// # Errors
     ///
@@ -141,26 +183,13 @@ impl Request {
     /// # IRQL
     ///
     /// `<= DISPATCH_LEVEL`
-    pub(super) fn new(
+    pub(super) fn allocate(
         owner: NonNull<Header>,
         purpose: Purpose,
         stack_size: i8,
-        home: Home,
     ) -> Result<PoolBox<Self>, Error> {
         let irp = Irp::new(stack_size)?;
-        PoolBox::new(Self {
-            links: UnsafeCell::new(Links::new()),
-            parts: AtomicU32::new(0),
-            home,
-            cancelled: Cell::new(false),
-            owner,
-            purpose,
-            finish: Cell::new(never_armed),
-            irp,
-            target: Cell::new(None),
-            outcome: Cell::new((0, 0)),
-            timeout: event::relative(RELEASE_TIMEOUT_100NS),
-        })
+        PoolBox::new(Self::new(owner, purpose, irp, Home::Pool))
     }
 
     /// Whether nobody has a part of it.
@@ -189,31 +218,19 @@ impl Request {
         &self.purpose
     }
 
-    /// What a receive carries.
-    pub(super) const fn transfer(&self) -> Option<&Transfer> {
-        match &self.purpose {
-            Purpose::Receive(transfer) => Some(transfer),
-            Purpose::Connect | Purpose::Disconnect | Purpose::Send(_) | Purpose::Waited(_) => None,
-        }
-    }
-
     /// What the tear-down's conditions take it for.
     pub(super) const fn kind(&self) -> Kind {
         match self.purpose {
             Purpose::Receive(_) => Kind::Receive,
-            Purpose::Connect => Kind::Connect,
+            Purpose::Connect(_) => Kind::Connect,
             Purpose::Disconnect | Purpose::Send(_) | Purpose::Waited(_) => Kind::Other,
         }
     }
 
-    /// Status and bytes of the request that is over.
-    pub(super) const fn outcome(&self) -> (NTSTATUS, usize) {
-        self.outcome.get()
-    }
-
-    /// The time-out for a RELEASE.
-    pub(super) const fn timeout(&self) -> *const i64 {
-        &raw const self.timeout
+    /// Status and bytes of a request that is over, as its packet has them.
+    pub(super) fn outcome(&self) -> (NTSTATUS, usize) {
+        // SAFETY: The packet is the driver's again once the request is over, and was completed then.
+        unsafe { self.irp.result() }
     }
 }
 
@@ -231,20 +248,18 @@ impl Handle {
     ///
     /// # Safety
     ///
-    /// The request is idle, and nobody else arms it.
+    /// The request is idle and fits the target, its packet is new or renewed, and nobody else arms it.
     pub(super) unsafe fn arm(
         request: NonNull<Request>,
         reference: AnyRef,
-        target: Target,
+        target: &Target,
         parts: Parts,
-        finish: Finish,
     ) -> Self {
         // SAFETY: Forwarded: the request is the caller's.
         let request_ref = unsafe { request.as_ref() };
         request_ref.cancelled.set(false);
-        request_ref.target.set(Some(target));
-        request_ref.outcome.set((0, 0));
-        request_ref.finish.set(finish);
+        // SAFETY: Forwarded.
+        unsafe { request_ref.irp.aim(target) };
         request_ref.parts.store(parts as u32, Ordering::Release);
         reference.leave();
         Self(request)
@@ -294,21 +309,16 @@ impl Handle {
         unsafe { self.drop_part() };
     }
 
-    /// Fills the packet for a request that is about to be handed over.
+    /// Fills the packet for a request that is about to be handed over; `E` follows its end.
     ///
     /// # Safety
     ///
-    /// The packet is not in flight, and what the parameters point to outlives the request.
-    pub(super) unsafe fn prepare(self, call: &Call, mdl: PMDL) {
-        let request = self.get();
-        if let Some(target) = request.target.get() {
-            // SAFETY: Forwarded; the request outlives the packet's flight, since the completion has a part of it.
-            unsafe {
-                request
-                    .irp
-                    .prepare(&target, call, mdl, completed, self.0.as_ptr().cast())
-            };
-        }
+    /// The request was armed or aimed again, its packet is not in flight, and what the parameters point to outlives the
+    /// request.
+    pub(super) unsafe fn prepare<E: Ending>(self, call: &Call, mdl: PMDL) {
+        let context = self.0.as_ptr().cast();
+        // SAFETY: Forwarded; the request outlives the packet's flight, since the completion has a part of it.
+        unsafe { self.get().irp.fill(call, mdl, completed::<E>, context) };
     }
 
     /// Sends the prepared packet down. The request may be over when this returns.
@@ -321,12 +331,12 @@ impl Handle {
     ///
     /// `<= DISPATCH_LEVEL`
     pub(super) unsafe fn send(self) {
-        let request = self.get();
-        if let Some(target) = request.target.get() {
-            hold_driver();
-            // SAFETY: Forwarded.
-            unsafe { Irp::call(request.irp.as_ptr(), target.device) };
-        }
+        let irp = &self.get().irp;
+        // SAFETY: Forwarded: the packet is ours until the next call.
+        let device = unsafe { irp.aimed_at() };
+        hold_driver();
+        // SAFETY: Forwarded.
+        unsafe { Irp::call(irp.as_ptr(), device) };
     }
 
     /// Makes the prepared packet ready to be returned from an event handler.
@@ -356,14 +366,17 @@ impl Handle {
         unsafe { self.get().irp.cancel() };
     }
 
-    /// Makes a completed packet ready for another request of the same kind.
+    /// Makes a completed packet ready to be sent to the same target again.
     ///
     /// # Safety
     ///
-    /// Called in the completion routine, before the request is handed over again.
-    pub(super) unsafe fn renew(self) {
+    /// Called in the completion routine, before the request is handed over again; the packet fits the target.
+    pub(super) unsafe fn aim_again(self, target: &Target) {
+        let irp = &self.get().irp;
         // SAFETY: Forwarded.
-        unsafe { self.get().irp.reuse() };
+        unsafe { irp.reuse() };
+        // SAFETY: Forwarded.
+        unsafe { irp.aim(target) };
     }
 }
 
@@ -374,19 +387,18 @@ fn hold_driver() {
 }
 
 /// The completion routine of every request.
-unsafe extern "C" fn completed(_device: PDEVICE_OBJECT, irp: PIRP, context: PVOID) -> NTSTATUS {
+unsafe extern "C" fn completed<E: Ending>(
+    _device: PDEVICE_OBJECT,
+    irp: PIRP,
+    context: PVOID,
+) -> NTSTATUS {
     if let Some(request) = NonNull::new(context.cast::<Request>()) {
-        let request = Handle(request);
-        // SAFETY: This is the packet's completion routine.
-        request.get().outcome.set(unsafe { irp::take_result(irp) });
-        let finish = request.get().finish.get();
+        // SAFETY: This is the packet's completion routine; the packet keeps the result.
+        let _ = unsafe { irp::take_result(irp) };
         // SAFETY: The completion's part of the request goes with this call.
-        unsafe { finish(request) };
+        unsafe { E::run(Handle(request)) };
     }
     // SAFETY: The reference was taken when the packet was handed over.
     unsafe { IN_FLIGHT.release() };
     STATUS_MORE_PROCESSING_REQUIRED
 }
-
-/// The end of a request that was never armed: there is none.
-unsafe fn never_armed(_request: Handle) {}

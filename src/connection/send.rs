@@ -1,5 +1,7 @@
 //! `RxCeSend` (specification 5.11).
 
+use core::ptr::NonNull;
+
 use rxce_engine::{
     Error, circuit as engine,
     circuit::Circuit as _,
@@ -9,9 +11,8 @@ use rxce_engine::{
 use wdk_sys::{NTSTATUS, PMDL, PVOID, STATUS_SUCCESS};
 
 use super::{
-    circuit::{self, Circuit, finish_waited},
-    registry::Ref,
-    request::{Finish, Handle, Purpose},
+    circuit::{self, Circuit, WaitedFor},
+    request::{Ending, Handle, Purpose},
 };
 use crate::{
     abi::{self, Client},
@@ -61,7 +62,17 @@ pub(crate) unsafe fn send(
         lengths,
         circuit.connection().transport().zero_length(),
     )?;
-    let request = new_request(&circuit, &delivery)?;
+    let done = Event::uninit();
+    let purpose = match delivery {
+        Delivery::Callback(context) => Purpose::Send(context),
+        Delivery::Wait(_) => {
+            // SAFETY: The event stays where it is until the send is over, and nobody uses it yet.
+            unsafe { done.init_manual_reset() };
+            Purpose::Waited(NonNull::from(&done))
+        }
+    };
+    // A run-down that has begun means a tear-down.
+    let request = circuit.submittable(purpose)?.ok_or(Error::Disconnected)?;
     let admitted = circuit.hold(|ledger| {
         let admitted = ledger.life.admits_send();
         if admitted {
@@ -74,65 +85,63 @@ pub(crate) unsafe fn send(
         unsafe { request.disarm() };
         return Err(Error::Disconnected);
     }
-    // SAFETY: The request is listed; the client keeps the chain until the end of the send.
-    unsafe { request.prepare(&call::send(length, rules::tdi_flags(options)), mdl) };
+    let call = call::send(length, rules::tdi_flags(options));
+    match delivery {
+        // SAFETY: The request is listed; the client keeps the chain until the end of the send.
+        Delivery::Callback(_) => unsafe { request.prepare::<Sent>(&call, mdl) },
+        // SAFETY: As above.
+        Delivery::Wait(_) => unsafe { request.prepare::<WaitedFor>(&call, mdl) },
+    }
     // SAFETY: The request was prepared, and the submitter's part is ours.
     unsafe { request.send() };
     engine::change(&*circuit, |ledger| ledger.submitted());
-    let status = finish_submission(&circuit, request, delivery);
+    let status = finish_submission(&circuit, request, delivery, &done);
     // SAFETY: The submitter's part is ours, and goes here.
     unsafe { request.drop_part() };
     Ok(status)
 }
 
-fn new_request(circuit: &Ref<Circuit>, delivery: &Delivery<'_>) -> Result<Handle, Error> {
-    let (purpose, finish): (Purpose, Finish) = match delivery {
-        Delivery::Callback(context) => (Purpose::Send(*context), complete),
-        Delivery::Wait(_) => (Purpose::Waited(Event::uninit()), finish_waited),
-    };
-    // A run-down that has begun means a tear-down.
-    circuit
-        .submittable(purpose, finish)?
-        .ok_or(Error::Disconnected)
-}
-
-fn finish_submission(circuit: &Circuit, request: Handle, delivery: Delivery<'_>) -> NTSTATUS {
-    match (request.get().purpose(), delivery) {
-        (Purpose::Waited(event), Delivery::Wait(at)) => {
-            event.wait(at);
+fn finish_submission(
+    circuit: &Circuit,
+    request: Handle,
+    delivery: Delivery<'_>,
+    done: &Event,
+) -> NTSTATUS {
+    match delivery {
+        Delivery::Wait(at) => {
+            done.wait(at);
             request.get().outcome().0
         }
-        (Purpose::Send(context), _) => {
+        Delivery::Callback(context) => {
             let (callbacks, client) = circuit.connection().callbacks();
             if let Some(submitted) = callbacks.SendSubmitted {
                 // SAFETY: The client's callback, as its table declares it; no lock is held.
                 circuit.in_callback(|| unsafe {
-                    submitted(client, circuit.vc(), *context, STATUS_SUCCESS)
+                    submitted(client, circuit.vc(), context, STATUS_SUCCESS)
                 });
             }
             STATUS_SUCCESS
         }
-        _ => STATUS_SUCCESS,
     }
 }
 
 /// The end of an asynchronous send.
-///
-/// # Safety
-///
-/// Called by the completion routine, whose part of the request goes.
-unsafe fn complete(request: Handle) {
-    // SAFETY: The completion's part keeps the circuit until it is dropped.
-    let circuit = unsafe { Circuit::of(&request) };
-    engine::change(circuit, |ledger| ledger.remove(&request, Kind::Other));
-    let (status, _) = request.get().outcome();
-    let (callbacks, client) = circuit.connection().callbacks();
-    if let (Purpose::Send(context), Some(complete)) =
-        (request.get().purpose(), callbacks.SendComplete)
-    {
-        // SAFETY: The client's callback, as its table declares it; no lock is held.
-        circuit.in_callback(|| unsafe { complete(client, circuit.vc(), *context, status) });
+enum Sent {}
+
+impl Ending for Sent {
+    unsafe fn run(request: Handle) {
+        // SAFETY: The completion's part keeps the circuit until it is dropped.
+        let circuit = unsafe { Circuit::of(&request) };
+        engine::change(circuit, |ledger| ledger.remove(&request, Kind::Other));
+        let (status, _) = request.get().outcome();
+        let (callbacks, client) = circuit.connection().callbacks();
+        if let (Purpose::Send(context), Some(complete)) =
+            (request.get().purpose(), callbacks.SendComplete)
+        {
+            // SAFETY: The client's callback, as its table declares it; no lock is held.
+            circuit.in_callback(|| unsafe { complete(client, circuit.vc(), *context, status) });
+        }
+        // SAFETY: Forwarded.
+        unsafe { request.drop_part() };
     }
-    // SAFETY: Forwarded.
-    unsafe { request.drop_part() };
 }

@@ -1,15 +1,20 @@
-//! What a receive request carries besides its packet.
+//! The receive of a stream that is in progress: there is one at most, since whoever begins it has the stream's guard.
 
 use core::{
     cell::UnsafeCell,
+    ptr::{self, NonNull},
     sync::atomic::{AtomicUsize, Ordering},
 };
 
 use rxce_engine::receive::Channel;
-use wdk_sys::PMDL;
+use wdk_sys::MDL;
 
 use crate::{
-    nt::{mdl::Mdl, thread},
+    nt::{
+        mdl::Mdl,
+        target::{Device, Target},
+        thread,
+    },
     tdi::bindings::{TDI_RECEIVE_EXPEDITED, TDI_RECEIVE_NORMAL},
 };
 
@@ -17,7 +22,7 @@ use crate::{
 #[derive(Clone, Copy)]
 pub(super) struct Wanted {
     /// The chain.
-    pub(super) chain: PMDL,
+    pub(super) chain: NonNull<MDL>,
     /// How many bytes of it, at least one.
     pub(super) bytes: u32,
     /// How many of those are there already.
@@ -25,22 +30,33 @@ pub(super) struct Wanted {
 }
 
 /// Where the bytes go.
-pub(super) enum Destination {
-    /// Nowhere: the request is not in use.
-    Nowhere,
-    /// To the client, and an MDL for the parts of its chain that continuations need.
-    Client { wanted: Wanted, part: Mdl },
-    /// To the backlog.
-    Backlog { free: Mdl },
+pub(super) struct Destination {
+    /// To the client's memory; to the backlog if there is none.
+    pub(super) wanted: Option<Wanted>,
+    /// Describes a part of the client's chain when a continuation needs one, or the free part of the backlog.
+    pub(super) mdl: Option<Mdl>,
 }
 
-/// The state of a receive request.
+impl Destination {
+    /// No receive is in progress.
+    pub(super) const NOWHERE: Self = Self {
+        wanted: None,
+        mdl: None,
+    };
+}
+
+/// The state of the receive in progress.
 pub(super) struct Transfer {
-    channel: Channel,
     /// For whoever has the guard of the stream.
-    destination: UnsafeCell<Destination>,
+    inner: UnsafeCell<Inner>,
     /// The thread that is inside `IoCallDriver`, and whether it has seen the completion there.
     submission: AtomicUsize,
+}
+
+struct Inner {
+    destination: Destination,
+    /// Where continuations go, too: the packet has locations enough for it.
+    device: Device,
 }
 
 /// Nobody is between hand-over and return.
@@ -49,18 +65,50 @@ const IDLE: usize = 0;
 const COMPLETED: usize = 1;
 
 impl Transfer {
-    /// An unused transfer.
-    pub(super) const fn new(channel: Channel) -> Self {
+    /// No receive is in progress.
+    pub(super) const fn new() -> Self {
         Self {
-            channel,
-            destination: UnsafeCell::new(Destination::Nowhere),
+            inner: UnsafeCell::new(Inner {
+                destination: Destination::NOWHERE,
+                device: Device::new(ptr::null_mut()),
+            }),
             submission: AtomicUsize::new(IDLE),
         }
     }
 
-    /// The stream.
-    pub(super) const fn channel(&self) -> Channel {
-        self.channel
+    /// Begins a receive. An earlier one may still have its submitter inside `IoCallDriver`: that thread must not take an end
+    /// of this one for its own.
+    ///
+    /// # Safety
+    ///
+    /// The caller has the guard of the stream.
+    pub(super) unsafe fn begin(&self, destination: Destination, target: &Target) {
+        // SAFETY: Forwarded: the guard makes the access exclusive.
+        let inner = unsafe { &mut *self.inner.get() };
+        inner.destination = destination;
+        inner.device = target.device;
+        self.submission.store(IDLE, Ordering::Release);
+    }
+
+    /// Ends it.
+    ///
+    /// # Safety
+    ///
+    /// The caller has the guard of the stream, and no request of it is in flight.
+    pub(super) unsafe fn end(&self) {
+        // SAFETY: Forwarded: the guard makes the access exclusive.
+        let inner = unsafe { &mut *self.inner.get() };
+        inner.destination = Destination::NOWHERE;
+    }
+
+    /// The device that takes its requests.
+    ///
+    /// # Safety
+    ///
+    /// The caller has the guard of the stream.
+    pub(super) unsafe fn device(&self) -> Device {
+        // SAFETY: Forwarded: the guard makes the access exclusive.
+        unsafe { (*self.inner.get()).device }
     }
 
     /// # Safety
@@ -72,7 +120,7 @@ impl Transfer {
     )]
     pub(super) unsafe fn destination(&self) -> &mut Destination {
         // SAFETY: Forwarded.
-        unsafe { &mut *self.destination.get() }
+        unsafe { &mut (*self.inner.get()).destination }
     }
 
     /// Notes that this thread is about to hand the request over.
@@ -102,11 +150,6 @@ impl Transfer {
         self.submission
             .compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire)
             .is_ok()
-    }
-
-    /// The `ReceiveFlags` of the request.
-    pub(super) const fn flags(&self) -> u32 {
-        receive_flags(self.channel)
     }
 }
 

@@ -91,12 +91,60 @@ impl Irp {
         unsafe { ntddk::IoReuseIrp(self.as_ptr(), STATUS_SUCCESS) };
     }
 
-    /// Fills the next stack location, as the `TdiBuildXxx` macros do.
+    /// Says in the next stack location where the packet will go.
     ///
     /// # Safety
     ///
-    /// The packet is not in flight and has as many locations as the target's stack needs. `context` and everything the
-    /// parameters point to live until `routine` has run.
+    /// The packet is not in flight and has as many locations as the target's stack needs.
+    pub(crate) unsafe fn aim(&self, target: &Target) {
+        // SAFETY: An idle packet has a next location, which nobody else uses.
+        let location = unsafe { &mut *self.next_location() };
+        location.DeviceObject = target.device.as_ptr();
+        location.FileObject = target.file;
+    }
+
+    /// The device that the packet was aimed at.
+    ///
+    /// # Safety
+    ///
+    /// [`Self::aim`] was called, and the packet was not handed over since.
+    pub(crate) unsafe fn aimed_at(&self) -> Device {
+        // SAFETY: Forwarded: the location is ours.
+        Device::new(unsafe { (*self.next_location()).DeviceObject })
+    }
+
+    /// Fills the next stack location of a packet that was aimed, as the `TdiBuildXxx` macros do.
+    ///
+    /// # Safety
+    ///
+    /// The packet is not in flight. `context` and everything the parameters point to live until `routine` has run.
+    pub(crate) unsafe fn fill(
+        &self,
+        call: &Call,
+        mdl: PMDL,
+        routine: CompletionRoutine,
+        context: PVOID,
+    ) {
+        // SAFETY: The packet is ours.
+        unsafe { (*self.as_ptr()).MdlAddress = mdl };
+        // SAFETY: An idle packet has a next location, which nobody else uses.
+        let location = unsafe { &mut *self.next_location() };
+        location.MajorFunction = INTERNAL_DEVICE_CONTROL;
+        location.MinorFunction = call.minor;
+        location.Flags = 0;
+        location.Control = INVOKE_ALWAYS;
+        location.CompletionRoutine = Some(routine);
+        location.Context = context;
+        let parameters = (&raw mut location.Parameters).cast::<[usize; 4]>();
+        // SAFETY: `Parameters` is 32 bytes long and aligned to pointers.
+        unsafe { parameters.write(call.parameters) };
+    }
+
+    /// Aims and fills the next stack location.
+    ///
+    /// # Safety
+    ///
+    /// As [`Self::aim`] and [`Self::fill`].
     pub(crate) unsafe fn prepare(
         &self,
         target: &Target,
@@ -105,22 +153,20 @@ impl Irp {
         routine: CompletionRoutine,
         context: PVOID,
     ) {
-        // SAFETY: The packet is ours.
-        unsafe { (*self.as_ptr()).MdlAddress = mdl };
-        let next = self.next_location();
-        // SAFETY: An idle packet has a next location, which nobody else uses.
-        let location = unsafe { &mut *next };
-        location.MajorFunction = INTERNAL_DEVICE_CONTROL;
-        location.MinorFunction = call.minor;
-        location.Flags = 0;
-        location.Control = INVOKE_ALWAYS;
-        location.DeviceObject = target.device.as_ptr();
-        location.FileObject = target.file;
-        location.CompletionRoutine = Some(routine);
-        location.Context = context;
-        let parameters = (&raw mut location.Parameters).cast::<[usize; 4]>();
-        // SAFETY: `Parameters` is 32 bytes long and aligned to pointers.
-        unsafe { parameters.write(call.parameters) };
+        // SAFETY: Forwarded.
+        unsafe { self.aim(target) };
+        // SAFETY: Forwarded.
+        unsafe { self.fill(call, mdl, routine, context) };
+    }
+
+    /// Status and information that the packet was completed with.
+    ///
+    /// # Safety
+    ///
+    /// The packet was completed, and is ours.
+    pub(crate) unsafe fn result(&self) -> (NTSTATUS, usize) {
+        // SAFETY: Forwarded.
+        unsafe { result(self.as_ptr()) }
     }
 
     /// Sends a prepared packet down. It belongs to the driver below from now on.
@@ -195,6 +241,14 @@ pub(crate) unsafe fn take_result(irp: PIRP) -> (NTSTATUS, usize) {
     // SAFETY: The packet is ours again.
     unsafe { (*irp).MdlAddress = core::ptr::null_mut() };
     // SAFETY: As above.
+    unsafe { result(irp) }
+}
+
+/// # Safety
+///
+/// The packet was completed, and is ours.
+unsafe fn result(irp: PIRP) -> (NTSTATUS, usize) {
+    // SAFETY: Forwarded.
     let result = unsafe { (*irp).IoStatus };
     // SAFETY: The completion wrote the status member of the union.
     let status = unsafe { result.__bindgen_anon_1.Status };

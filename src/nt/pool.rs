@@ -55,6 +55,13 @@ pub(crate) unsafe fn free(block: NonNull<u8>, tag: Tag) {
     unsafe { ntddk::ExFreePoolWithTag(block.as_ptr().cast(), tag.0) };
 }
 
+/// A type of which all zeroes are a value.
+///
+/// # Safety
+///
+/// They are.
+pub(crate) unsafe trait Zeroed {}
+
 /// One owned value in nonpaged pool, which does not move.
 pub(crate) struct PoolBox<T: Pooled>(NonNull<T>);
 
@@ -72,6 +79,21 @@ impl<T: Pooled> PoolBox<T> {
         // SAFETY: The block is new, large enough and aligned.
         unsafe { block.write(value) };
         Ok(Self(block))
+    }
+
+    /// Allocates a value of zeroes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InsufficientResources`].
+    pub(crate) fn zeroed() -> Result<Self, Error>
+    where
+        T: Zeroed,
+    {
+        const { assert!(align_of::<T>() <= 16, "pool is aligned to 16 bytes") };
+        // The memory comes zeroed.
+        let block = allocate(size_of::<T>(), T::TAG).ok_or(Error::InsufficientResources)?;
+        Ok(Self(block.cast()))
     }
 
     /// Gives the ownership up.

@@ -1,53 +1,44 @@
-//! Virtual circuits: the private block of an `RXCE_VC`, its callbacks and its requests. What the engine's steps do to it
-//! is in [`steps`], what clients do to it in [`super::lifecycle`] and beside it.
+//! Virtual circuits: the private block of an `RXCE_VC`, and how others find it. What the engine's steps do to it is in
+//! [`steps`], what clients do to it in [`super::lifecycle`] and beside it.
 
+mod callbacks;
+mod kept;
+mod opening;
 mod steps;
+mod structure;
 
 #[cfg(debug_assertions)]
 use core::sync::atomic::AtomicUsize;
 use core::{
-    cell::UnsafeCell,
+    cell::{Cell, UnsafeCell},
     ffi::c_void,
     mem::offset_of,
-    ptr::{self, NonNull},
-    sync::atomic::{AtomicBool, AtomicI32, Ordering},
+    ptr::NonNull,
+    sync::atomic::AtomicBool,
 };
 
-use rxce_engine::{
-    Error, circuit as engine,
-    ledger::Ledger,
-    life::{Life, Notice, State},
-    receive::Channel,
-};
-use wdk_sys::{KEVENT, NTSTATUS, PMDL};
+use rxce_engine::{Error, circuit as engine, ledger::Ledger, receive::Channel};
+use wdk_sys::NTSTATUS;
 
-pub(super) use self::steps::finish_waited;
+use self::kept::{Kept, Stream};
+pub(super) use self::{kept::Disconnects, opening::Opening, steps::WaitedFor};
 use super::{
     address::Member,
-    backlog::Backlog,
     layer::Layer,
     peer::Connection,
     registry::{self, Block, Header, Ref, ids::OwnedId, pointers},
-    request::{Finish, Handle, Home, Parts, Purpose, Request, RequestList},
-    transfer::Transfer,
+    request::{Handle, Parts, Purpose, Request, RequestList},
 };
 use crate::{
-    abi::{self, Client, Signed, write_field},
+    abi::{self, Client},
     nt::{
-        event::{self, Event},
+        event::Event,
         file::File,
         handle_thread::HANDLE_THREAD,
-        irp::Irp,
         irql::Pageable,
         pool::{PoolBox, Pooled, Tag},
         spin_lock::SpinLock,
-        target::Target,
-    },
-    tdi::{
-        bindings::{TDI_CONNECTION_INFORMATION, TDI_SERVICE_EXPEDITED_DATA},
-        open::Attribute,
-        request as call,
-        synchronous::{self, Submit},
+        target::{Device, Target},
     },
 };
 
@@ -67,18 +58,34 @@ pub(super) struct Circuit {
     member: Member,
     /// Set by the build, before anybody else can find the circuit.
     kept: UnsafeCell<Kept>,
-    /// Touched by whoever has the guard of the stream.
-    backlogs: [Backlog; 2],
+    /// Requests on the stack of whoever drains the circuit; only for him.
+    disconnects: Cell<Option<NonNull<Disconnects>>>,
+    streams: [Stream; 2],
+    /// Set where several circuits compete for one structure.
+    competing: Option<PoolBox<Competing>>,
     /// Whether the client's structure shows this circuit.
     announced: AtomicBool,
-    /// Set where several circuits compete for one structure.
-    entrant: Option<Entrant>,
-    /// `pCleanUpEvent` of a winner whose rivals are still being closed.
-    clean_up: Event,
-    /// Where the transport may report of a connect.
-    returned: UnsafeCell<TDI_CONNECTION_INFORMATION>,
     #[cfg(debug_assertions)]
     callback_thread: AtomicUsize,
+}
+
+/// The most nonpaged pool that the engine keeps for a circuit, whatever the provider; packets do not count.
+const MOST_BYTES: usize = 512;
+
+const _: () = assert!(
+    size_of::<Circuit>() + registry::MOST_BYTES_PER_BLOCK <= MOST_BYTES,
+    "the circuit has grown too large"
+);
+
+/// What only a circuit that competes with others needs.
+struct Competing {
+    entrant: Entrant,
+    /// `pCleanUpEvent` of a winner whose rivals are still being closed.
+    clean_up: Event,
+}
+
+impl Pooled for Competing {
+    const TAG: Tag = Tag::new(*b"RxCp");
 }
 
 /// Where a circuit competes with others for one structure: whom the end of its connect is told.
@@ -92,24 +99,11 @@ pub(super) struct Entrant {
     pub(super) connected: unsafe fn(&Self, NTSTATUS),
 }
 
-/// What the opening of an endpoint needs.
-pub(super) struct Opening {
-    attribute: Attribute,
-    associate: Irp,
-    connect: PoolBox<Request>,
-}
-
 /// Whether a winner's rivals are still being closed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Rivals {
     Gone,
     Closing,
-}
-
-/// Requests allocated ahead, so that nothing fails for memory where it must not.
-struct Kept {
-    disconnects: [Option<PoolBox<Request>>; 2],
-    receives: [Option<PoolBox<Request>>; 2],
 }
 
 // SAFETY: Each member says who may touch it; the others synchronise themselves.
@@ -169,167 +163,11 @@ pub(super) fn find(public: Client<abi::Vc>) -> Result<Ref<Circuit>, Error> {
 }
 
 impl Circuit {
-    /// Allocates everything that the circuit will need, and the connect request.
-    pub(super) fn new(
-        public: Client<abi::Vc>,
-        connection: &Connection,
-        entrant: Option<Entrant>,
-    ) -> Result<(PoolBox<Self>, PoolBox<Request>), Error> {
-        let transport = connection.transport();
-        let stack_size = transport.stack_size();
-        let closing = transport.closing();
-        let life = if entrant.is_some() {
-            Life::competing(closing)
-        } else {
-            Life::new(closing)
-        };
-        let mut circuit = PoolBox::new(Self {
-            header: Header::new(registry::Kind::Circuit, public.address()),
-            public,
-            connection: NonNull::from(connection),
-            id: OwnedId::new()?,
-            endpoint: File::none(),
-            ledger: SpinLock::new(Ledger::new(life, RequestList::new())),
-            progress: Event::uninit(),
-            member: Member::new(),
-            kept: UnsafeCell::new(Kept {
-                disconnects: [None, None],
-                receives: [None, None],
-            }),
-            backlogs: [Backlog::new(), Backlog::new()],
-            announced: AtomicBool::new(false),
-            entrant,
-            clean_up: Event::uninit(),
-            returned: UnsafeCell::new(TDI_CONNECTION_INFORMATION::default()),
-            #[cfg(debug_assertions)]
-            callback_thread: AtomicUsize::new(0),
-        })?;
-        // SAFETY: The circuit is in its place for good, and nobody else has it.
-        unsafe { circuit.progress.init_auto_reset() };
-        // SAFETY: As above.
-        unsafe { circuit.clean_up.init_manual_reset() };
-        let block = circuit.as_ptr();
-        let expedited = transport.offers(TDI_SERVICE_EXPEDITED_DATA);
-        *circuit.kept.get_mut() = Kept::new(block.cast(), stack_size, expedited)?;
-        let connect = Request::new(block.cast(), Purpose::Connect, stack_size, Home::Pool)?;
-        Ok((circuit, connect))
-    }
-
-    /// Allocates what the opening of the endpoint needs, so that it does not fail for memory later.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::InsufficientResources`].
-    pub(super) fn prepare(&self, connect: PoolBox<Request>) -> Result<Opening, Error> {
-        Ok(Opening {
-            attribute: Attribute::connection_context(self.id.raw())?,
-            associate: Irp::new(self.connection().transport().stack_size())?,
-            connect,
-        })
-    }
-
-    /// Opens and associates the endpoint; arms the connect request.
-    ///
-    /// # Errors
-    ///
-    /// The status of the step that failed; [`Error::InsufficientResources`] only where the endpoint's device stack is
-    /// higher than the transport's was.
-    pub(super) fn open(
-        circuit: &Ref<Self>,
-        at: &Pageable,
-        opening: Opening,
-    ) -> Result<Handle, Error> {
-        let Opening {
-            mut attribute,
-            mut associate,
-            connect,
-        } = opening;
-        let name = circuit.connection().transport().name();
-        HANDLE_THREAD.at_passive(at, || attribute.open(&circuit.endpoint, name.as_string()))?;
-        let target = circuit.target();
-        let connect = circuit.fit(connect, &target)?;
-        if target.device.stack_size() > associate.stack_count() {
-            associate = Irp::new(target.device.stack_size())?;
-        }
-        let call = call::associate_address(circuit.connection().address().handle());
-        let (none, submit) = (ptr::null_mut(), Submit::AtPassive);
-        // SAFETY: The endpoint is open, and the packet fits its device.
-        let (status, _) =
-            unsafe { synchronous::perform_with(at, associate, &target, &call, none, submit) }?;
-        if !wdk::nt_success(status) {
-            return Err(Error::Transport(status));
-        }
-        let reference = circuit.again().ok_or(Error::InvalidParameter)?.erase();
-        let parts = Parts::CompletionAndSubmitter;
-        // SAFETY: The request is new, and given up to its parts here.
-        Ok(unsafe {
-            Handle::arm(
-                connect.into_raw(),
-                reference,
-                target,
-                parts,
-                steps::complete,
-            )
-        })
-    }
-
-    /// Replaces requests whose packets are too small for the endpoint's device: a filter may sit above it.
-    fn fit(&self, connect: PoolBox<Request>, target: &Target) -> Result<PoolBox<Request>, Error> {
-        if connect.fits(target) {
-            return Ok(connect);
-        }
-        drop(connect);
-        let stack_size = target.device.stack_size();
-        let expedited = self
-            .connection()
-            .transport()
-            .offers(TDI_SERVICE_EXPEDITED_DATA);
-        let kept = Kept::new(self.block(), stack_size, expedited)?;
-        // SAFETY: The circuit is reserved, and nobody but its build can find it.
-        unsafe { *self.kept.get() = kept };
-        Request::new(self.block(), Purpose::Connect, stack_size, Home::Pool)
-    }
-
-    /// Makes the circuit known: to the client, to the transport's events, and to address errors. The peer may send before
-    /// the connect is known to be over.
-    pub(super) fn publish(&self, this: &Ref<Self>) {
-        self.show(State::Active, ptr::null_mut());
-        self.expose(this);
-        pointers::set_usable(this);
-    }
-
     /// Lets events of the transport and errors of the address find the circuit.
     pub(super) fn expose(&self, this: &Ref<Self>) {
         self.id.publish(this);
         // SAFETY: The circuit is in no list, and is unlinked when it retires.
         unsafe { self.connection().address().link(self.member()) };
-    }
-
-    /// Fills the client's structure, which this build has reserved.
-    fn show(&self, state: State, clean_up_event: *mut KEVENT) {
-        let value = abi::Vc {
-            Signature: 0,
-            pConnection: self.connection().public().as_ptr(),
-            hEndpoint: self.endpoint.handle(),
-            pEndpointFileObject: self.endpoint.object(),
-            State: state.code(),
-            ConnectionId: self.id.raw(),
-            pReceiveMdl: ptr::null_mut(),
-            pCleanUpEvent: clean_up_event,
-        };
-        // SAFETY: The structure is reserved by this build.
-        unsafe { self.public.publish(value) };
-        self.announced.store(true, Ordering::Release);
-    }
-
-    /// Shows the winner of a competition in the client's structure; `rivals` says whether others still have to be closed.
-    pub(super) fn show_winner(&self, rivals: Rivals) {
-        let clean_up = match rivals {
-            Rivals::Gone => ptr::null_mut(),
-            Rivals::Closing => self.clean_up.as_ptr(),
-        };
-        self.ledger
-            .with(|ledger| self.show(ledger.life.state(), clean_up));
     }
 
     /// Lets the client hear of the winner from now on.
@@ -350,7 +188,9 @@ impl Circuit {
 
     /// The rivals of a winner are gone.
     pub(super) fn rivals_are_gone(&self) {
-        self.clean_up.set();
+        if let Some(competing) = &self.competing {
+            competing.clean_up.set();
+        }
     }
 
     /// Whether the client may hear of the circuit.
@@ -361,46 +201,6 @@ impl Circuit {
     /// What the transport calls the circuit.
     pub(super) const fn token(&self) -> usize {
         self.id.raw()
-    }
-
-    fn is_intact(&self) -> bool {
-        // SAFETY: The structure is registered.
-        let public = unsafe { self.public.snapshot() };
-        public.Signature == abi::Vc::SIGNATURE
-            && public.pConnection == self.connection().public().as_ptr()
-            && public.hEndpoint == self.endpoint.handle()
-            && public.pEndpointFileObject == self.endpoint.object()
-            && public.ConnectionId == self.id.raw()
-            && self
-                .ledger
-                .with(|ledger| self.state().load(Ordering::Relaxed) == ledger.life.state().code())
-    }
-
-    /// The public `State`, which is written under the lock and read by anybody.
-    fn state(&self) -> &AtomicI32 {
-        let vc = self.public.as_ptr();
-        // SAFETY: This only computes an address inside the registered structure.
-        let state = unsafe { &raw mut (*vc).State };
-        // SAFETY: The structure is registered, so it lives; the member is aligned and only ever accessed so.
-        unsafe { AtomicI32::from_ptr(state) }
-    }
-
-    /// The public `pReceiveMdl`.
-    pub(super) fn set_receive_mdl(&self, mdl: PMDL) {
-        // The structure is registered; only whoever has the guard of normal data writes the member.
-        write_field!(self.public, pReceiveMdl, mdl);
-    }
-
-    pub(super) fn wait_for_clean_up(&self, at: &Pageable) {
-        // SAFETY: The structure is registered.
-        let event = unsafe { self.public.snapshot() }.pCleanUpEvent;
-        if event.is_null() {
-            return;
-        }
-        // SAFETY: The member is NULL or an initialised event, by the client's contract.
-        unsafe { event::wait_for(event.cast(), at) };
-        // This tear-down owns the structure.
-        write_field!(self.public, pCleanUpEvent, ptr::null_mut());
     }
 
     /// The connection.
@@ -420,9 +220,15 @@ impl Circuit {
         unsafe { self.endpoint.target() }
     }
 
-    /// The bytes of one stream that the client has refused.
-    pub(super) const fn backlog(&self, channel: Channel) -> &Backlog {
-        let [normal, expedited] = &self.backlogs;
+    /// This endpoint behind a device that it had before.
+    pub(super) fn target_at(&self, device: Device) -> Target {
+        let file = self.endpoint.object();
+        Target { device, file }
+    }
+
+    /// One byte stream.
+    pub(super) const fn stream(&self, channel: Channel) -> &Stream {
+        let [normal, expedited] = &self.streams;
         match channel {
             Channel::Normal => normal,
             Channel::Expedited => expedited,
@@ -441,37 +247,18 @@ impl Circuit {
     /// The spare receive request of a stream, if it is not in use.
     pub(super) fn spare_receive(&self, channel: Channel) -> Option<NonNull<Request>> {
         // SAFETY: The build has written it, and nobody writes it again.
-        let [normal, expedited] = unsafe { &(*self.kept.get()).receives };
-        let spare = match channel {
-            Channel::Normal => normal,
-            Channel::Expedited => expedited,
-        };
-        spare
-            .as_ref()
-            .filter(|request| request.is_idle())
-            .map(PoolBox::as_ptr)
+        let spare = unsafe { &(*self.kept.get()).receives }.of(channel)?;
+        spare.is_idle().then(|| NonNull::from(spare))
     }
 
-    /// Makes the one callback that the end of the circuit is announced with, without the transport's disconnect data.
-    pub(super) fn notify(&self, notice: Notice) {
-        let (callbacks, client) = self.connection().callbacks();
-        let none = ptr::null_mut();
-        match notice {
-            Notice::Disconnect(flags) => {
-                if let Some(disconnect) = callbacks.Disconnect {
-                    // SAFETY: The client's callback, as its table declares it; no lock is held.
-                    self.in_callback(|| unsafe {
-                        disconnect(client, self.vc(), 0, none, 0, none, flags)
-                    });
-                }
-            }
-            Notice::Error(status) => {
-                if let Some(error) = callbacks.Error {
-                    // SAFETY: As above.
-                    self.in_callback(|| unsafe { error(client, self.vc(), status) });
-                }
-            }
-        }
+    /// Lends the circuit requests for the disconnects of its draining.
+    ///
+    /// # Safety
+    ///
+    /// The caller builds the circuit, or has claimed it for a tear-down: nobody else drains it. The requests stay where they
+    /// are until the circuit is built or run down.
+    pub(super) unsafe fn lend(&self, disconnects: &Disconnects) {
+        self.disconnects.set(Some(NonNull::from(disconnects)));
     }
 
     /// A new request for the endpoint as it is now, to be submitted. `None` once the run-down has begun.
@@ -483,30 +270,17 @@ impl Circuit {
     /// # IRQL
     ///
     /// `<= DISPATCH_LEVEL`
-    pub(super) fn submittable(
-        &self,
-        purpose: Purpose,
-        finish: Finish,
-    ) -> Result<Option<Handle>, Error> {
+    pub(super) fn submittable(&self, purpose: Purpose) -> Result<Option<Handle>, Error> {
         let target = self.target();
-        let request = Request::new(
-            self.block(),
-            purpose,
-            target.device.stack_size(),
-            Home::Pool,
-        )?;
-        if let Purpose::Waited(event) = request.purpose() {
-            // SAFETY: The request is in its place for good, and nobody else has it.
-            unsafe { event.init_manual_reset() };
-        }
+        let request = Request::allocate(self.block(), purpose, target.device.stack_size())?;
         let Some(reference) = self.reference() else {
             return Ok(None);
         };
         let reference = reference.erase();
         let parts = Parts::CompletionAndSubmitter;
-        // SAFETY: The request is new, and given up to its parts here.
+        // SAFETY: The request is new, made for this target, and given up to its parts here.
         Ok(Some(unsafe {
-            Handle::arm(request.into_raw(), reference, target, parts, finish)
+            Handle::arm(request.into_raw(), reference, &target, parts)
         }))
     }
 
@@ -542,62 +316,5 @@ impl Circuit {
     /// The block as requests know it.
     pub(super) const fn block(&self) -> NonNull<Header> {
         NonNull::from_ref(self).cast()
-    }
-
-    /// Runs a client callback, which must not tear this circuit down.
-    #[cfg(debug_assertions)]
-    pub(super) fn in_callback<R>(&self, callback: impl FnOnce() -> R) -> R {
-        // One thread is remembered: with several callbacks at once the rule is checked for the first.
-        let first = self.callback_thread.compare_exchange(
-            0,
-            crate::nt::thread::current(),
-            Ordering::Relaxed,
-            Ordering::Relaxed,
-        );
-        let result = callback();
-        if first.is_ok() {
-            self.callback_thread.store(0, Ordering::Relaxed);
-        }
-        result
-    }
-
-    /// Runs a client callback.
-    #[cfg(not(debug_assertions))]
-    #[expect(clippy::unused_self, reason = "debug builds record the thread")]
-    pub(super) fn in_callback<R>(&self, callback: impl FnOnce() -> R) -> R {
-        callback()
-    }
-
-    #[cfg(debug_assertions)]
-    pub(super) fn is_in_callback_here(&self) -> bool {
-        self.callback_thread.load(Ordering::Relaxed) == crate::nt::thread::current()
-    }
-
-    #[cfg(not(debug_assertions))]
-    pub(super) const fn is_in_callback_here(&self) -> bool {
-        false
-    }
-}
-
-impl Kept {
-    fn new(circuit: NonNull<Header>, stack_size: i8, expedited: bool) -> Result<Self, Error> {
-        let disconnect = || Request::new(circuit, Purpose::Disconnect, stack_size, Home::Circuit);
-        let receive = |channel| {
-            Request::new(
-                circuit,
-                Purpose::Receive(Transfer::new(channel)),
-                stack_size,
-                Home::Circuit,
-            )
-        };
-        let second = if expedited {
-            Some(receive(Channel::Expedited)?)
-        } else {
-            None
-        };
-        Ok(Self {
-            disconnects: [Some(disconnect()?), Some(disconnect()?)],
-            receives: [Some(receive(Channel::Normal)?), second],
-        })
     }
 }

@@ -3,7 +3,7 @@
 use core::{ptr, sync::atomic::Ordering};
 
 use rxce_engine::{
-    circuit::{self as engine, Prepared, Submission, Waited},
+    circuit::{self as engine, Prepared, RELEASE_TIMEOUT_100NS, Submission, Waited},
     ledger::{Kind, Ledger},
     life::Mode,
 };
@@ -11,10 +11,13 @@ use wdk_sys::NTSTATUS;
 
 use super::Circuit;
 use crate::{
-    connection::request::{Handle, Parts, Purpose, RequestList},
-    nt::{handle_thread::HANDLE_THREAD, irql::Pageable, time},
+    connection::request::{Ending, Handle, Home, Parts, Purpose, Request, RequestList},
+    nt::{event, handle_thread::HANDLE_THREAD, irql::Pageable, time},
     tdi::request as call,
 };
+
+/// What the stack location of a RELEASE points to.
+static RELEASE_TIMEOUT: i64 = event::relative(RELEASE_TIMEOUT_100NS);
 
 /// What the engine's procedures do to the kernel. Whoever runs them has a reference to the circuit.
 impl engine::Circuit for Circuit {
@@ -53,9 +56,7 @@ impl engine::Circuit for Circuit {
     }
 
     fn new_disconnect(&self) -> Option<Handle> {
-        self.submittable(Purpose::Disconnect, complete)
-            .ok()
-            .flatten()
+        self.submittable(Purpose::Disconnect).ok().flatten()
     }
 
     fn discard(&self, request: Handle) {
@@ -64,35 +65,38 @@ impl engine::Circuit for Circuit {
     }
 
     fn prepared(&self, which: Prepared) -> Option<Handle> {
-        // SAFETY: The build has written it, and nobody writes it again.
-        let [first, second] = unsafe { &(*self.kept.get()).disconnects };
-        let kept = match which {
-            Prepared::First => first,
-            Prepared::Escalation => second,
-        };
+        let disconnects = self.disconnects.get()?;
         let target = self.target();
-        let request = kept
-            .as_ref()
-            .filter(|request| request.is_idle() && request.fits(&target))?;
-        let reference = self.reference()?.erase();
+        let reference = self.reference()?;
+        // SAFETY: The build has written it, and only the one tear-down or build that drains the circuit takes packets out.
+        let irp = unsafe { &mut (*self.kept.get()).disconnects }.take(which, &target)?;
+        let request = Request::new(self.block(), Purpose::Disconnect, irp, Home::Keeper);
+        // SAFETY: Whoever drains the circuit has lent it, until the run-down.
+        let disconnects = unsafe { disconnects.as_ref() };
+        // SAFETY: The caller drains the circuit, and asks for each once.
+        let request = unsafe { disconnects.put(which, request) };
         let parts = Parts::CompletionAndSubmitter;
-        // SAFETY: The request is idle, and only the one tear-down or build that drains the circuit arms it.
-        Some(unsafe { Handle::arm(request.as_ptr(), reference, target, parts, complete) })
+        // SAFETY: The request is new and fits the target.
+        Some(unsafe { Handle::arm(request, reference.erase(), &target, parts) })
     }
 
     fn call_driver(&self, request: Handle, submission: Submission) {
         let call = match submission {
             Submission::Connect => {
-                call::connect(self.connection().information(), self.returned.get())
+                let returned = match request.get().purpose() {
+                    Purpose::Connect(returned) => returned.place(),
+                    _ => ptr::null_mut(),
+                };
+                call::connect(self.connection().information(), returned)
             }
             Submission::Disconnect(Mode::Release) => {
-                call::disconnect(Mode::Release, request.get().timeout())
+                call::disconnect(Mode::Release, &raw const RELEASE_TIMEOUT)
             }
             Submission::Disconnect(Mode::Abort) => call::disconnect(Mode::Abort, ptr::null()),
         };
         // SAFETY: The request is listed and not handed over yet; its parameters are parts of request, circuit and
         // connection, which outlive it.
-        unsafe { request.prepare(&call, ptr::null_mut()) };
+        unsafe { request.prepare::<Ended>(&call, ptr::null_mut()) };
         // SAFETY: The request was prepared, and the caller has the submitter's part.
         unsafe { request.send() };
     }
@@ -121,38 +125,40 @@ impl engine::Circuit for Circuit {
 }
 
 /// The end of a connect or a disconnect.
-///
-/// # Safety
-///
-/// Called by the completion routine, whose part of the request goes.
-pub(super) unsafe fn complete(request: Handle) {
-    // SAFETY: The completion's part keeps the circuit until it is dropped.
-    let circuit = unsafe { Circuit::of(&request) };
-    let kind = request.get().kind();
-    engine::change(circuit, |ledger| ledger.remove(&request, kind));
-    if let (Kind::Connect, Some(entrant)) = (kind, &circuit.entrant) {
-        let (status, _) = request.get().outcome();
-        // SAFETY: This circuit's connect ends here, once.
-        unsafe { (entrant.connected)(entrant, status) };
+enum Ended {}
+
+impl Ending for Ended {
+    unsafe fn run(request: Handle) {
+        // SAFETY: The completion's part keeps the circuit until it is dropped.
+        let circuit = unsafe { Circuit::of(&request) };
+        let kind = request.get().kind();
+        engine::change(circuit, |ledger| ledger.remove(&request, kind));
+        if let (Kind::Connect, Some(competing)) = (kind, &circuit.competing) {
+            let (status, _) = request.get().outcome();
+            let entrant = &competing.entrant;
+            // SAFETY: This circuit's connect ends here, once.
+            unsafe { (entrant.connected)(entrant, status) };
+        }
+        // SAFETY: Forwarded.
+        unsafe { request.drop_part() };
     }
-    // SAFETY: Forwarded.
-    unsafe { request.drop_part() };
 }
 
 /// The end of a request that somebody waits for: the waiter reads the result and drops his part.
-///
-/// # Safety
-///
-/// Called by the completion routine, whose part of the request goes.
-pub(in crate::connection) unsafe fn finish_waited(request: Handle) {
-    // SAFETY: The completion's part keeps the circuit until it is dropped.
-    let circuit = unsafe { Circuit::of(&request) };
-    engine::change(circuit, |ledger| {
-        ledger.remove(&request, request.get().kind())
-    });
-    if let Purpose::Waited(event) = request.get().purpose() {
-        event.set();
+pub(in crate::connection) enum WaitedFor {}
+
+impl Ending for WaitedFor {
+    unsafe fn run(request: Handle) {
+        // SAFETY: The completion's part keeps the circuit until it is dropped.
+        let circuit = unsafe { Circuit::of(&request) };
+        engine::change(circuit, |ledger| {
+            ledger.remove(&request, request.get().kind())
+        });
+        if let Purpose::Waited(event) = request.get().purpose() {
+            // SAFETY: The waiter's stack keeps the event until it is set.
+            unsafe { event.as_ref() }.set();
+        }
+        // SAFETY: Forwarded.
+        unsafe { request.drop_part() };
     }
-    // SAFETY: Forwarded.
-    unsafe { request.drop_part() };
 }

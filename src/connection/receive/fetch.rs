@@ -17,8 +17,8 @@ use super::offer::{self, data_ready};
 use crate::{
     connection::{
         circuit::Circuit,
-        request::{Handle, Home, Parts, Purpose, Request},
-        transfer::{Destination, Transfer, Wanted, receive_flags},
+        request::{Ending, Handle, Parts, Purpose, Request},
+        transfer::{Destination, Wanted, receive_flags},
     },
     nt::mdl::{self, Mdl},
     tdi::{bindings::TDI_DISCONNECT_ABORT, request as call},
@@ -40,7 +40,7 @@ pub(super) fn hand_back(circuit: &Circuit, channel: Channel, wanted: Wanted) -> 
     match begin(circuit, channel, wanted, Parts::Completion) {
         Ok(request) => {
             // SAFETY: The request is listed, and the client's memory stays until DataReady.
-            unsafe { prepare_client(request, wanted) };
+            unsafe { prepare_client(circuit, channel, request, wanted) };
             // SAFETY: The packet was prepared; the handler returns it next.
             Started::Packet(unsafe { request.hand_back() })
         }
@@ -57,11 +57,14 @@ fn begin(
     parts: Parts,
 ) -> Result<Handle, Error> {
     // SAFETY: The client's chain is valid and describes the wanted bytes.
-    let part = match unsafe { Mdl::for_parts_of(wanted.chain, wanted.bytes) } {
+    let part = match unsafe { Mdl::for_parts_of(wanted.chain.as_ptr(), wanted.bytes) } {
         Ok(part) => part,
         Err(_) => return Err(refuse(circuit, wanted, Error::InsufficientResources)),
     };
-    let destination = Destination::Client { wanted, part };
+    let destination = Destination {
+        wanted: Some(wanted),
+        mdl: Some(part),
+    };
     list(circuit, channel, destination, parts).map_err(|error| {
         if error != Error::InsufficientResources {
             abandon(circuit, channel);
@@ -100,25 +103,17 @@ fn list(
             request
         }
         None => {
-            let purpose = Purpose::Receive(Transfer::new(channel));
-            Request::new(
-                circuit.block(),
-                purpose,
-                target.device.stack_size(),
-                Home::Pool,
-            )?
-            .into_raw()
+            let purpose = Purpose::Receive(channel);
+            Request::allocate(circuit.block(), purpose, target.device.stack_size())?.into_raw()
         }
     };
     let reference = reference.erase();
-    // SAFETY: The request is idle; whoever has the guard is the only one to arm it.
-    let request = unsafe { Handle::arm(request, reference, target, parts, complete) };
-    let chain = match &destination {
-        Destination::Client { wanted, .. } => Some(wanted.chain),
-        Destination::Nowhere | Destination::Backlog { .. } => None,
-    };
+    // SAFETY: The request is idle and fits; whoever has the guard is the only one to arm it.
+    let request = unsafe { Handle::arm(request, reference, &target, parts) };
+    let chain = destination.wanted.map(|wanted| wanted.chain.as_ptr());
+    let transfer = &circuit.stream(channel).transfer;
     // SAFETY: The guard is ours.
-    unsafe { replace(request, destination) };
+    unsafe { transfer.begin(destination, &target) };
     let handover = match parts {
         Parts::Completion => Handover::Returned,
         Parts::CompletionAndSubmitter => Handover::Submitted,
@@ -136,22 +131,10 @@ fn list(
         return Ok(request);
     }
     // SAFETY: The guard is ours.
-    unsafe { replace(request, Destination::Nowhere) };
+    unsafe { transfer.end() };
     // SAFETY: The request was never listed.
     unsafe { request.disarm() };
     Err(Error::Disconnected)
-}
-
-/// Replaces a request's destination.
-///
-/// # Safety
-///
-/// The caller has the guard of the stream, and the request is not in flight.
-unsafe fn replace(request: Handle, destination: Destination) {
-    if let Some(transfer) = request.get().transfer() {
-        // SAFETY: Forwarded.
-        *unsafe { transfer.destination() } = destination;
-    }
 }
 
 /// Shows the client's chain in `pReceiveMdl`; called under the circuit's lock.
@@ -164,23 +147,22 @@ fn show(circuit: &Circuit, channel: Channel, chain: Option<PMDL>) {
 /// Fetches bytes that were refused, into the backlog. The caller has the guard, which passes to the request.
 pub(super) fn redeliver(circuit: &Circuit, channel: Channel) {
     // SAFETY: The guard is ours.
-    let backlog = unsafe { circuit.backlog(channel).get() };
+    let backlog = unsafe { circuit.stream(channel).backlog.get() };
     let listed = backlog.free_part().and_then(|(free, bytes)| {
-        list(
-            circuit,
-            channel,
-            Destination::Backlog { free },
-            Parts::CompletionAndSubmitter,
-        )
-        .map(|request| (request, bytes))
+        let destination = Destination {
+            wanted: None,
+            mdl: Some(free),
+        };
+        list(circuit, channel, destination, Parts::CompletionAndSubmitter)
+            .map(|request| (request, bytes))
     });
     match listed {
         Ok((request, bytes)) => {
             // SAFETY: The request is listed; the backlog outlives it.
-            unsafe { prepare_backlog(request, bytes) };
-            if submit(circuit, request) {
+            unsafe { prepare_backlog(circuit, channel, request, bytes) };
+            if submit(circuit, channel, request) {
                 // SAFETY: The completion's part is ours.
-                unsafe { go_on(request) };
+                unsafe { go_on(circuit, channel, request) };
             }
         }
         Err(Error::InsufficientResources) => abort(circuit, channel),
@@ -206,16 +188,11 @@ fn abandon(circuit: &Circuit, channel: Channel) {
 /// Fills the packet for the part of the client's memory that is still missing: the whole rest of the chain if it begins
 /// with an element, else the rest of one element.
 ///
-/// # Safety
-///
-/// The request is listed and not handed over.
-unsafe fn prepare_client(request: Handle, wanted: Wanted) {
-    let Some(transfer) = request.get().transfer() else {
-        return;
-    };
+unsafe fn prepare_client(circuit: &Circuit, channel: Channel, request: Handle, wanted: Wanted) {
     let missing = wanted.bytes.saturating_sub(wanted.copied);
     // SAFETY: The client's chain describes more bytes than were copied.
-    let Some((element, inside)) = (unsafe { mdl::locate(wanted.chain, wanted.copied) }) else {
+    let located = unsafe { mdl::locate(wanted.chain.as_ptr(), wanted.copied) };
+    let Some((element, inside)) = located else {
         return;
     };
     let (mdl, bytes) = if inside == 0 {
@@ -226,54 +203,55 @@ unsafe fn prepare_client(request: Handle, wanted: Wanted) {
             .saturating_sub(inside)
             .min(missing);
         // SAFETY: The guard is ours.
-        let Destination::Client { part, .. } = (unsafe { transfer.destination() }) else {
+        let destination = unsafe { circuit.stream(channel).transfer.destination() };
+        let Some(part) = &destination.mdl else {
             return;
         };
         // SAFETY: The element is one of the chain that the part was made for.
         unsafe { part.describe_part(element, inside, rest) };
         (part.as_ptr(), rest)
     };
+    let call = call::receive(bytes, receive_flags(channel));
     // SAFETY: Forwarded; the client's memory stays until DataReady.
-    unsafe { request.prepare(&call::receive(bytes, transfer.flags()), mdl) };
+    unsafe { request.prepare::<Received>(&call, mdl) };
 }
 
 /// # Safety
 ///
 /// The request is listed and not handed over.
-unsafe fn prepare_backlog(request: Handle, bytes: u32) {
-    let Some(transfer) = request.get().transfer() else {
-        return;
-    };
+unsafe fn prepare_backlog(circuit: &Circuit, channel: Channel, request: Handle, bytes: u32) {
     // SAFETY: The guard is ours.
-    let Destination::Backlog { free } = (unsafe { transfer.destination() }) else {
+    let destination = unsafe { circuit.stream(channel).transfer.destination() };
+    let Some(free) = &destination.mdl else {
         return;
     };
+    let call = call::receive(bytes, receive_flags(channel));
     // SAFETY: Forwarded.
-    unsafe { request.prepare(&call::receive(bytes, transfer.flags()), free.as_ptr()) };
+    unsafe { request.prepare::<Received>(&call, free.as_ptr()) };
 }
 
 /// The end of a receive.
-///
-/// # Safety
-///
-/// Called by the completion routine, whose part of the request goes.
-unsafe fn complete(request: Handle) {
-    let Some(transfer) = request.get().transfer() else {
-        return;
-    };
-    if !transfer.leave_to_submitter() {
-        // SAFETY: Forwarded.
-        unsafe { go_on(request) };
+enum Received {}
+
+impl Ending for Received {
+    unsafe fn run(request: Handle) {
+        // SAFETY: The completion's part keeps the circuit until it is dropped.
+        let circuit = unsafe { Circuit::of(&request) };
+        let Purpose::Receive(channel) = *request.get().purpose() else {
+            return;
+        };
+        if !circuit.stream(channel).transfer.leave_to_submitter() {
+            // SAFETY: Forwarded.
+            unsafe { go_on(circuit, channel, request) };
+        }
     }
 }
 
 /// Hands a listed request over; `true` if this thread has completed it before the transport returned, and the completion's
 /// part is the caller's. So a transport that completes inline does not nest our completions on the stack. The submitter's
 /// part goes.
-fn submit(circuit: &Circuit, request: Handle) -> bool {
-    let Some(transfer) = request.get().transfer() else {
-        return false;
-    };
+fn submit(circuit: &Circuit, channel: Channel, request: Handle) -> bool {
+    let transfer = &circuit.stream(channel).transfer;
     transfer.begin_submission();
     // SAFETY: The request is listed and prepared, and the submitter's part is ours.
     unsafe { request.send() };
@@ -288,41 +266,35 @@ fn submit(circuit: &Circuit, request: Handle) -> bool {
 ///
 /// # Safety
 ///
-/// The completion's part of the request is the caller's, and goes.
-unsafe fn go_on(request: Handle) {
-    // SAFETY: The completion's part keeps the circuit until it is dropped.
-    let circuit = unsafe { Circuit::of(&request) };
-    while let Some(transfer) = request.get().transfer() {
+/// The completion's part of the request is the caller's, and goes; it keeps the circuit until then.
+unsafe fn go_on(circuit: &Circuit, channel: Channel, request: Handle) {
+    let transfer = &circuit.stream(channel).transfer;
+    loop {
         let (status, bytes) = request.get().outcome();
         // SAFETY: The guard came with the completion.
-        let client = match unsafe { transfer.destination() } {
-            Destination::Client { wanted, .. } => Some(advance(wanted, bytes)),
-            Destination::Nowhere | Destination::Backlog { .. } => None,
-        };
-        let Some(wanted) = client else {
-            fetched(circuit, request, transfer.channel(), status, bytes);
+        let destination = unsafe { transfer.destination() };
+        let Some(wanted) = destination.wanted.as_mut() else {
+            fetched(circuit, request, channel, status, bytes);
             break;
         };
+        let wanted = advance(wanted, bytes);
         let useful = wdk::nt_success(status) && bytes > 0;
         if !useful || wanted.copied >= wanted.bytes {
-            filled(circuit, request, transfer.channel(), wanted, status);
+            filled(circuit, request, channel, wanted, status);
             break;
         }
-        if !relist(circuit, request, transfer.channel()) {
-            filled(
-                circuit,
-                request,
-                transfer.channel(),
-                wanted,
-                STATUS_CONNECTION_DISCONNECTED,
-            );
+        if !relist(circuit, request, channel) {
+            let status = STATUS_CONNECTION_DISCONNECTED;
+            filled(circuit, request, channel, wanted, status);
             break;
         }
-        // SAFETY: The packet is ours until it is handed over.
-        unsafe { request.renew() };
+        // SAFETY: The guard is still ours.
+        let target = circuit.target_at(unsafe { transfer.device() });
+        // SAFETY: The packet is ours until it is handed over, and was sent to this device before.
+        unsafe { request.aim_again(&target) };
         // SAFETY: The request is listed.
-        unsafe { prepare_client(request, wanted) };
-        if !submit(circuit, request) {
+        unsafe { prepare_client(circuit, channel, request, wanted) };
+        if !submit(circuit, channel, request) {
             // The completion's part belongs to the next completion.
             return;
         }
@@ -356,7 +328,7 @@ fn relist(circuit: &Circuit, request: Handle, channel: Channel) -> bool {
 /// The client's memory is full, or will not be: unlists the request, tells the client, and lets the guard go.
 fn filled(circuit: &Circuit, request: Handle, channel: Channel, wanted: Wanted, status: NTSTATUS) {
     // SAFETY: The guard is still ours.
-    unsafe { replace(request, Destination::Nowhere) };
+    unsafe { circuit.stream(channel).transfer.end() };
     let next = engine::change(circuit, |ledger| {
         ledger.remove(&request, Kind::Receive);
         show(circuit, channel, None);
@@ -380,7 +352,7 @@ fn filled(circuit: &Circuit, request: Handle, channel: Channel, wanted: Wanted, 
 /// A redelivery is over: unlists the request, offers what came, and lets the guard go.
 fn fetched(circuit: &Circuit, request: Handle, channel: Channel, status: NTSTATUS, bytes: usize) {
     // SAFETY: The guard is still ours.
-    unsafe { replace(request, Destination::Nowhere) };
+    unsafe { circuit.stream(channel).transfer.end() };
     let alive = engine::change(circuit, |ledger| {
         ledger.remove(&request, Kind::Receive);
         ledger.life.admits_receive()
@@ -396,7 +368,7 @@ fn fetched(circuit: &Circuit, request: Handle, channel: Channel, status: NTSTATU
         return;
     }
     // SAFETY: The guard is ours.
-    let backlog = unsafe { circuit.backlog(channel).get() };
+    let backlog = unsafe { circuit.stream(channel).backlog.get() };
     backlog.arrived(bytes);
     let Some(wanted) = offer::offer_backlog(circuit, channel, receive_flags(channel), backlog)
     else {
@@ -406,10 +378,10 @@ fn fetched(circuit: &Circuit, request: Handle, channel: Channel, status: NTSTATU
     match begin(circuit, channel, wanted, Parts::CompletionAndSubmitter) {
         Ok(request) => {
             // SAFETY: The request is listed.
-            unsafe { prepare_client(request, wanted) };
-            if submit(circuit, request) {
+            unsafe { prepare_client(circuit, channel, request, wanted) };
+            if submit(circuit, channel, request) {
                 // SAFETY: The completion's part is ours.
-                unsafe { go_on(request) };
+                unsafe { go_on(circuit, channel, request) };
             }
         }
         Err(Error::InsufficientResources) => release(circuit, channel),
@@ -430,7 +402,7 @@ pub(in crate::connection) fn catch_up(circuit: &Circuit, channel: Channel) {
 /// Lets the guard of a stream go, or fetches what was refused meanwhile.
 pub(super) fn release(circuit: &Circuit, channel: Channel) {
     // SAFETY: The guard is ours.
-    let room = unsafe { circuit.backlog(channel).get() }.room();
+    let room = unsafe { circuit.stream(channel).backlog.get() }.room();
     let next = engine::change(circuit, |ledger| {
         let life = ledger.life;
         ledger.streams.of(channel).release(&life, room)

@@ -111,7 +111,7 @@ unsafe fn offer_indication(circuit: &Circuit, event: &Indicated) -> Reply {
     // SAFETY: Forwarded.
     let bytes = unsafe { mdl::indicated(event.tsdu.cast(), event.indicated as usize) };
     // SAFETY: The guard is ours.
-    let backlog = unsafe { circuit.backlog(channel).get() };
+    let backlog = unsafe { circuit.stream(channel).backlog.get() };
     if !backlog.is_empty() {
         // Older bytes wait: these come behind them, as far as they fit, and all are offered together.
         let mut rest = bytes;

@@ -1,5 +1,7 @@
 //! Offers of bytes to the client's Receive, and what it answers.
 
+use core::ptr::NonNull;
+
 use rxce_engine::{circuit::Circuit as _, receive::Channel};
 use wdk_sys::{
     NTSTATUS, PMDL, PVOID, STATUS_INSUFFICIENT_RESOURCES, STATUS_MORE_PROCESSING_REQUIRED,
@@ -79,9 +81,9 @@ pub(super) fn ask(
                 c"wants bytes without memory for them",
             );
         }
-        if bytes == 0 {
+        let Some(chain) = NonNull::new(chain).filter(|_| bytes > 0) else {
             return Answer::Taken(taken);
-        }
+        };
         return Answer::More {
             taken,
             wanted: Wanted {
@@ -143,7 +145,7 @@ fn fill(circuit: &Circuit, wanted: Wanted, backlog: &mut Waiting) -> Filled {
         .unwrap_or((waiting, &[]));
     let count = now.len();
     // SAFETY: The client's chain is valid, locked, and describes `wanted.bytes` bytes at least.
-    if unsafe { mdl::copy_into(wanted.chain, 0, now) }.is_err() {
+    if unsafe { mdl::copy_into(wanted.chain.as_ptr(), 0, now) }.is_err() {
         data_ready(circuit, wanted, STATUS_INSUFFICIENT_RESOURCES);
         return Filled::Unmapped;
     }
@@ -164,6 +166,7 @@ pub(super) fn data_ready(circuit: &Circuit, wanted: Wanted, status: NTSTATUS) {
     let (callbacks, client) = circuit.connection().callbacks();
     if let Some(ready) = callbacks.DataReady {
         // SAFETY: The client's callback, as its table declares it; no lock is held.
-        circuit.in_callback(|| unsafe { ready(client, wanted.chain, wanted.copied, status) });
+        circuit
+            .in_callback(|| unsafe { ready(client, wanted.chain.as_ptr(), wanted.copied, status) });
     }
 }

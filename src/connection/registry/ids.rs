@@ -40,6 +40,9 @@ struct Slot {
     next_free: u32,
 }
 
+/// What one id costs.
+pub(super) const SLOT_BYTES: usize = size_of::<Slot>();
+
 // SAFETY: Blocks are published only while they live, and reached only under the shard's lock.
 unsafe impl Send for Table {}
 

@@ -24,6 +24,9 @@ pub(crate) enum Kind {
     Placeholder,
 }
 
+/// The most that the tables take for each block of a large number: a bucket's head and a slot, in segments that double.
+pub(crate) const MOST_BYTES_PER_BLOCK: usize = 2 * (size_of::<*mut Header>() + ids::SLOT_BYTES);
+
 /// What every block begins with.
 pub(crate) struct Header {
     kind: Kind,
