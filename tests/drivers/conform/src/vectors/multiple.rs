@@ -136,10 +136,11 @@ fn first_success(run: &Run) -> Outcome {
         race.close()?;
         next_round()?;
     }
-    // A success that comes while the decision is followed up loses all the same.
+    // A success inside the dispatch routine decides: the peer does not hear of an attempt that could only lose.
     let race = Race::among(2)?;
     race.connects(Script::Inline(status::SUCCESS));
-    fixture::ok("two successes before the return", race.build(FIRST))?;
+    fixture::ok("a success before the return", race.build(FIRST))?;
+    same("connects", seen(Kind::Connect), 1)?;
     won(run, &race, 0)?;
     endpoint_closed(1)?;
     same(
@@ -186,9 +187,22 @@ fn orders(run: &Run, option: u32, orders: &[Order]) -> Outcome {
     Ok(())
 }
 
+/// Every attempt connects at once; how many do is what the option needs.
+fn inline_connects(run: &Run, option: u32, expected: usize) -> Outcome {
+    let race = Race::among(3)?;
+    race.connects(Script::Inline(status::SUCCESS));
+    fixture::ok("successes before the return", race.build(option))?;
+    same("connects", seen(Kind::Connect), expected)?;
+    won(run, &race, 0)?;
+    endpoint_closed(2)?;
+    race.close()?;
+    next_round()
+}
+
 fn best_success(run: &Run) -> Outcome {
     const OK: i32 = status::SUCCESS;
     const NO: i32 = status::HOST_UNREACHABLE;
+    inline_connects(run, BEST, 1)?;
     orders(
         run,
         BEST,
@@ -209,6 +223,7 @@ fn best_success(run: &Run) -> Outcome {
 fn all_successes(run: &Run) -> Outcome {
     const OK: i32 = status::SUCCESS;
     const NO: i32 = status::HOST_UNREACHABLE;
+    inline_connects(run, ALL, 3)?;
     orders(
         run,
         ALL,
