@@ -2,15 +2,12 @@
 
 use std::sync::Arc;
 
-use rxce_engine::{
-    Error,
-    life::{Closing, Mode},
-};
+use rxce_engine::Error;
 
 use crate::{
     explore::{Tally, explore},
     record::Cause,
-    scenario::{Act, any_plan, end, race_with_build},
+    scenario::{Act, any_plan, assert_build, end, race_with_build},
     vc::{Memory, Plan, Vc},
 };
 
@@ -22,51 +19,6 @@ fn build_against(acts: &[Act], memory: Memory) -> (Plan, Arc<Vc>) {
     let (vc, own, connect) = Vc::published(plan);
     race_with_build(&vc, own, connect, acts);
     (plan, vc)
-}
-
-/// What is true of every build, whatever came between.
-fn assert_build(plan: &Plan, vc: &Vc) {
-    let connects = vc.transport().wire().connects;
-    let status = vc.connect_status();
-    vc.record(|record| {
-        let build = record.build.expect("the build has returned");
-        let local = !record.initiated.is_empty();
-        match build {
-            Ok(()) => {
-                assert!(status == Some(0), "SUCCESS without a connection");
-                if local && plan.closing == Closing::Orderly {
-                    // A RELEASE: the build was over when it was decided.
-                    assert_eq!(record.initiated, [Mode::Release]);
-                }
-            }
-            Err(error) => {
-                let expected = match status {
-                    Some(status) if status < 0 => Error::Transport(status),
-                    _ => Error::Aborted,
-                };
-                assert_eq!(error, expected);
-                assert!(
-                    status != Some(0) || local,
-                    "a connect that succeeded is thrown away"
-                );
-                assert!(record.initiated.iter().all(|&mode| mode == Mode::Abort));
-            }
-        }
-        assert!(
-            !(local && record.connect_timed_out),
-            "an abort does not end the build"
-        );
-        assert!(
-            !record.client_lost_patience || build.is_err(),
-            "nothing but the abort could end the build"
-        );
-        if connects == 0 {
-            assert!(
-                matches!(record.cause, Some(Cause::Local | Cause::Remote)),
-                "no connect is sent"
-            );
-        }
-    });
 }
 
 fn tally_build(tally: &Tally, vc: &Vc) {
@@ -86,7 +38,7 @@ fn tally_build(tally: &Tally, vc: &Vc) {
 
 #[test]
 fn connect_against_initiate() {
-    explore(|tally| {
+    explore("connect against initiate", |tally| {
         let (plan, vc) = build_against(&[Act::Initiate], Memory::Enough);
         assert_build(&plan, &vc);
         tally_build(tally, &vc);
@@ -112,7 +64,7 @@ fn connect_against_initiate() {
 
 #[test]
 fn connect_against_two_initiates_and_the_peer() {
-    explore(|tally| {
+    explore("connect against two initiates and the peer", |tally| {
         let acts = [Act::Initiate, Act::Initiate, Act::Remote];
         let (plan, vc) = build_against(&acts, Memory::Scarce);
         assert_build(&plan, &vc);
@@ -123,7 +75,7 @@ fn connect_against_two_initiates_and_the_peer() {
 
 #[test]
 fn connect_against_remote_disconnect() {
-    explore(|tally| {
+    explore("connect against remote disconnect", |tally| {
         let (plan, vc) = build_against(&[Act::Remote, Act::Remote, Act::Indicate], Memory::Enough);
         assert_build(&plan, &vc);
         tally_build(tally, &vc);
@@ -144,7 +96,7 @@ fn connect_against_remote_disconnect() {
 
 #[test]
 fn connect_against_tear_down() {
-    explore(|tally| {
+    explore("connect against tear down", |tally| {
         let acts = [Act::TearDown, Act::Initiate, Act::Indicate];
         let (plan, vc) = build_against(&acts, Memory::Enough);
         assert_build(&plan, &vc);

@@ -11,7 +11,7 @@ use crate::{
 
 #[test]
 fn a_winner_owes_what_was_held_back() {
-    explore(|tally| {
+    explore("a winner owes what was held back", |tally| {
         let (vc, own, connect) = Vc::competing(Plan {
             memory: Memory::Enough,
             ..any_plan()

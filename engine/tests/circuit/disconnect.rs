@@ -11,7 +11,7 @@ use crate::{
 
 #[test]
 fn two_initiates_send_one_disconnect() {
-    explore(|tally| {
+    explore("two initiates send one disconnect", |tally| {
         let plan = any_plan();
         let vc = Vc::built(plan);
         race(&vc, &[Act::Initiate, Act::Initiate]);
@@ -37,7 +37,7 @@ fn two_initiates_send_one_disconnect() {
 
 #[test]
 fn initiate_against_tear_down() {
-    explore(|tally| {
+    explore("initiate against tear down", |tally| {
         let vc = Vc::built(any_plan());
         race(&vc, &[Act::Initiate, Act::TearDown]);
         vc.record(|record| {
@@ -62,7 +62,7 @@ fn initiate_against_tear_down() {
 
 #[test]
 fn initiate_against_remote_disconnect() {
-    explore(|tally| {
+    explore("initiate against remote disconnect", |tally| {
         let plan = Plan {
             memory: Memory::Enough,
             ..any_plan()
@@ -99,7 +99,7 @@ fn initiate_against_remote_disconnect() {
 #[test]
 fn an_acknowledgement_is_sent_once() {
     use crate::record::Remote;
-    explore(|tally| {
+    explore("an acknowledgement is sent once", |tally| {
         let plan = Plan {
             memory: Memory::Enough,
             closing: Closing::Orderly,

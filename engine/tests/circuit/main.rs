@@ -7,6 +7,8 @@ mod client;
 mod competing;
 mod disconnect;
 mod explore;
+mod moments;
+mod pairs;
 mod record;
 mod request;
 mod scenario;

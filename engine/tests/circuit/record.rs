@@ -10,7 +10,10 @@ use rxce_engine::{
 
 use shuttle::thread::{self, ThreadId};
 
-use crate::request::{Handle, Home};
+use crate::{
+    moments::Moments,
+    request::{Handle, Home},
+};
 
 /// Why a circuit ceased to be active.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +81,14 @@ pub(crate) struct Record {
     pub(crate) connect_timed_out: bool,
     /// The transport kept a connect until the client ended the build.
     pub(crate) client_lost_patience: bool,
+    /// When each act began and ended.
+    pub(crate) moments: Moments,
+    /// Every callback calls `RxCeInitiateVCDisconnect`.
+    pub(crate) callbacks_disconnect: bool,
+    /// One of them has ended the circuit.
+    pub(crate) disconnected_by_callback: bool,
+    /// A disconnect's completion routine was not back when the circuit was taken apart.
+    pub(crate) late_completion: bool,
     /// A wait timed out when nothing was listed any more.
     pub(crate) drained_in_time: bool,
     /// Whether a disconnect was still due when a thread had no memory for it.
@@ -96,6 +107,7 @@ impl Record {
             });
         }
         self.disconnect_decided |= local;
+        self.moments.held();
         let me = thread::current().id();
         let seen = after.remote_disconnect_seen();
         self.remote_at_last_hold.insert(me, seen);

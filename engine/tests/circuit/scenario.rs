@@ -24,10 +24,20 @@ pub(crate) enum Act {
     TearDown,
     /// Any of the events that end a circuit from outside.
     Remote,
+    /// Any disconnect by the peer.
+    Peer,
     Event(Remote),
     Send(Delivery),
     Indicate,
 }
+
+/// Disconnects by the peer.
+const PEERS: [Remote; 4] = [
+    Remote::Disconnect(0),
+    Remote::Disconnect(2),
+    Remote::Disconnect(4),
+    Remote::Disconnect(6),
+];
 
 /// The events that end a circuit from outside.
 const REMOTES: [Remote; 5] = [
@@ -48,6 +58,7 @@ impl Act {
                 let _ = vc.tear_down();
             }
             Self::Remote => vc.remote(one_of(&REMOTES)),
+            Self::Peer => vc.remote(one_of(&PEERS)),
             Self::Event(event) => vc.remote(event),
             Self::Send(delivery) => {
                 let _ = vc.send(delivery);
@@ -57,9 +68,36 @@ impl Act {
     }
 
     pub(crate) fn on(self, vc: &Arc<Vc>) -> Job {
-        let vc = vc.clone();
-        Box::new(move || self.perform(&vc))
+        in_moments(self.label(), vc, move |vc| self.perform(vc))
     }
+
+    /// What it is called in the counts of an exploration.
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Initiate => "initiate",
+            Self::TearDown => "tear-down",
+            Self::Remote => "remote",
+            Self::Peer => "peer",
+            Self::Event(Remote::Disconnect(_)) => "disconnect",
+            Self::Event(Remote::AddressError) => "address error",
+            Self::Send(_) => "send",
+            Self::Indicate => "receive",
+        }
+    }
+}
+
+/// An act whose beginning and end are noted.
+fn in_moments(
+    label: &'static str,
+    vc: &Arc<Vc>,
+    act: impl FnOnce(&Arc<Vc>) + Send + 'static,
+) -> Job {
+    let vc = vc.clone();
+    Box::new(move || {
+        vc.record(|record| record.moments.begin(label));
+        act(&vc);
+        vc.record(|record| record.moments.end());
+    })
 }
 
 /// A random plan: any provider, any temper, time-outs at any moment.
@@ -80,11 +118,55 @@ pub(crate) fn race(vc: &Arc<Vc>, acts: &[Act]) {
 
 /// As [`race`], on a circuit whose build goes on with its connect.
 pub(crate) fn race_with_build(vc: &Arc<Vc>, own: Ref, connect: Handle, acts: &[Act]) {
-    let builder = vc.clone();
-    let build: Job = Box::new(move || builder.connect(own, connect));
+    let build = in_moments("build", vc, move |vc| vc.connect(own, connect));
     let acts = acts.iter().map(|act| act.on(vc));
     vc.sim().spawn_all(std::iter::once(build).chain(acts));
     vc.sim().settle();
+}
+
+/// What is true of every build, whatever came between.
+pub(crate) fn assert_build(plan: &Plan, vc: &Vc) {
+    let connects = vc.transport().wire().connects;
+    let status = vc.connect_status();
+    vc.record(|record| {
+        let build = record.build.expect("the build has returned");
+        let local = !record.initiated.is_empty();
+        match build {
+            Ok(()) => {
+                assert!(status == Some(0), "SUCCESS without a connection");
+                if local && plan.closing == Closing::Orderly {
+                    // A RELEASE: the build was over when it was decided.
+                    assert_eq!(record.initiated, [Mode::Release]);
+                }
+            }
+            Err(error) => {
+                let expected = match status {
+                    Some(status) if status < 0 => Error::Transport(status),
+                    _ => Error::Aborted,
+                };
+                assert_eq!(error, expected);
+                assert!(
+                    status != Some(0) || local,
+                    "a connect that succeeded is thrown away"
+                );
+                assert!(record.initiated.iter().all(|&mode| mode == Mode::Abort));
+            }
+        }
+        assert!(
+            !(local && record.connect_timed_out),
+            "an abort does not end the build"
+        );
+        assert!(
+            !record.client_lost_patience || build.is_err(),
+            "nothing but the abort could end the build"
+        );
+        if connects == 0 {
+            assert!(
+                matches!(record.cause, Some(Cause::Local | Cause::Remote)),
+                "no connect is sent"
+            );
+        }
+    });
 }
 
 /// Tears the circuit down if nobody has, and checks what is true of every circuit in the end.

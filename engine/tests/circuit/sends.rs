@@ -9,7 +9,7 @@ use crate::{
 
 #[test]
 fn sends_against_tear_down() {
-    explore(|tally| {
+    explore("sends against tear down", |tally| {
         let vc = Vc::built(any_plan());
         let sends = [
             Act::Send(Delivery::Callback),
@@ -31,7 +31,7 @@ fn sends_against_tear_down() {
 
 #[test]
 fn send_against_initiate() {
-    explore(|tally| {
+    explore("send against initiate", |tally| {
         let plan = Plan {
             memory: Memory::Enough,
             ..any_plan()
@@ -52,7 +52,7 @@ fn send_against_initiate() {
 
 #[test]
 fn receives_against_tear_down() {
-    explore(|tally| {
+    explore("receives against tear down", |tally| {
         let vc = Vc::built(any_plan());
         race(&vc, &[Act::Indicate, Act::TearDown, Act::Indicate]);
         vc.record(|record| {

@@ -11,7 +11,7 @@ use crate::{
 
 #[test]
 fn two_tear_downs() {
-    explore(|tally| {
+    explore("two tear downs", |tally| {
         let vc = Vc::built(any_plan());
         race(&vc, &[Act::TearDown, Act::TearDown]);
         vc.record(|record| {
@@ -33,7 +33,7 @@ fn two_tear_downs() {
 
 #[test]
 fn tear_down_against_remote_disconnect() {
-    explore(|tally| {
+    explore("tear down against remote disconnect", |tally| {
         let vc = Vc::built(any_plan());
         race(&vc, &[Act::TearDown, Act::Remote, Act::Indicate]);
         vc.record(|record| {
@@ -49,7 +49,7 @@ fn tear_down_against_remote_disconnect() {
 
 #[test]
 fn tear_down_against_address_error() {
-    explore(|tally| {
+    explore("tear down against address error", |tally| {
         let vc = Vc::built(any_plan());
         let error = Act::Event(Remote::AddressError);
         race(&vc, &[Act::TearDown, error, Act::Remote]);
@@ -65,7 +65,7 @@ fn tear_down_against_address_error() {
 #[test]
 fn everybody_at_once() {
     use crate::client::Delivery;
-    explore(|tally| {
+    explore("everybody at once", |tally| {
         let vc = Vc::built(any_plan());
         race(
             &vc,
@@ -88,15 +88,18 @@ fn everybody_at_once() {
 
 #[test]
 fn a_device_stack_that_has_grown_leaves_it_to_the_close() {
-    explore(|tally| {
-        let vc = Vc::built(any_plan());
-        vc.record(|record| record.grown = true);
-        race(&vc, &[Act::TearDown, Act::Initiate, Act::Indicate]);
-        vc.record(|record| {
-            assert!(record.tear_downs[0].is_ok());
-            assert!(record.drained_with.is_empty());
-            tally.saw("cancel and close", record.cancellations > 0);
-        });
-        end(&vc);
-    });
+    explore(
+        "a device stack that has grown leaves it to the close",
+        |tally| {
+            let vc = Vc::built(any_plan());
+            vc.record(|record| record.grown = true);
+            race(&vc, &[Act::TearDown, Act::Initiate, Act::Indicate]);
+            vc.record(|record| {
+                assert!(record.tear_downs[0].is_ok());
+                assert!(record.drained_with.is_empty());
+                tally.saw("cancel and close", record.cancellations > 0);
+            });
+            end(&vc);
+        },
+    );
 }

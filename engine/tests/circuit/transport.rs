@@ -44,6 +44,24 @@ pub(crate) enum Arrival {
     Receive,
 }
 
+/// What a stubborn transport does not end by itself.
+#[derive(Clone, Copy)]
+pub(crate) struct Keeps {
+    pub(crate) release: bool,
+    /// Sends and receives.
+    pub(crate) data: bool,
+}
+
+impl Keeps {
+    const fn has(self, arrival: Arrival) -> bool {
+        match arrival {
+            Arrival::Release => self.release,
+            Arrival::Send | Arrival::Receive => self.data,
+            Arrival::Connect | Arrival::Abort => false,
+        }
+    }
+}
+
 /// What a transport does with its requests.
 #[derive(Clone, Copy)]
 pub(crate) enum Temper {
@@ -51,27 +69,27 @@ pub(crate) enum Temper {
     Friendly,
     /// Anything that the rules of TDI leave open, at random.
     Hostile,
+    /// As hostile, and some requests end only with an abort, a cancellation or the close.
+    Stubborn(Keeps),
     /// As the test says: when, and with which status.
     Scripted(fn(Arrival) -> (Ends, i32)),
 }
 
 impl Temper {
     fn answer(self, arrival: Arrival) -> (Ends, i32) {
-        let status = one_of(&[0, 0, FAILED]);
-        match self {
-            Self::Friendly => (one_of(&[Ends::Inline, Ends::Later(1)]), status),
-            Self::Hostile => {
-                let ends = [
-                    Ends::Inline,
-                    Ends::Later(1),
-                    Ends::OnAbort,
-                    Ends::OnCancel,
-                    Ends::OnClose,
-                ];
-                (one_of(&ends), status)
+        let by_itself = [Ends::Inline, Ends::Later(1)];
+        let by_force = [Ends::OnAbort, Ends::OnCancel, Ends::OnClose];
+        let ends = match self {
+            Self::Scripted(answer) => return answer(arrival),
+            Self::Friendly => one_of(&by_itself),
+            Self::Stubborn(keeps) if keeps.has(arrival) => one_of(&by_force),
+            Self::Hostile | Self::Stubborn(_) => {
+                let [inline, later] = by_itself;
+                let [abort, cancel, close] = by_force;
+                one_of(&[inline, later, abort, cancel, close])
             }
-            Self::Scripted(answer) => answer(arrival),
-        }
+        };
+        (ends, one_of(&[0, 0, FAILED]))
     }
 
     /// A choice that no script has made.

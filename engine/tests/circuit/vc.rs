@@ -11,7 +11,7 @@ use std::sync::{
 use rxce_engine::{
     circuit::{Circuit, change},
     ledger::Ledger,
-    life::{Closing, Life},
+    life::{Closing, Life, State},
     receive::{Channel, Room},
 };
 use shuttle::{
@@ -297,7 +297,11 @@ impl Vc {
         match request.purpose {
             Purpose::Send(number) => self.sent(number, status),
             Purpose::Receive(number) => self.data_ready(number),
-            Purpose::Connect | Purpose::Disconnect => {}
+            Purpose::Disconnect => {
+                let apart = !self.known_by_id.load(Ordering::Relaxed);
+                self.record(|record| record.late_completion |= apart);
+            }
+            Purpose::Connect => {}
         }
         self.drop_part(handle);
     }
@@ -308,6 +312,11 @@ impl Vc {
         self.assert_here();
         self.sim.step();
         self.assert_here();
+        if self.record(|record| record.callbacks_disconnect) {
+            let active = self.life().state() == State::Active;
+            let result = self.initiate();
+            self.record(|record| record.disconnected_by_callback |= active && result.is_ok());
+        }
     }
 
     /// The status of the connect request, if it reached the transport and is over.
