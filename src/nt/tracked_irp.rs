@@ -48,13 +48,14 @@ fn bucket(irp: PIRP) -> &'static SpinLock<Bucket> {
         .unwrap_or(first)
 }
 
-/// Allocates a packet with `mdl` and lists it; NULL without memory, or for a stack size that is not positive.
+/// Allocates a packet with `mdl` and lists it; NULL without memory, or for a stack size that no packet can have: with
+/// `i8::MAX` locations `CurrentLocation`, which begins one above them, does not fit.
 ///
 /// # IRQL
 ///
 /// `<= DISPATCH_LEVEL`
 pub(crate) fn allocate(stack_size: i8, charge_quota: BOOLEAN, mdl: PMDL) -> PIRP {
-    if stack_size <= 0 {
+    if stack_size <= 0 || stack_size == i8::MAX {
         return ptr::null_mut();
     }
     // SAFETY: IoAllocateIrp has no requirements beyond the level; the client answers for the quota.
