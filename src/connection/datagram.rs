@@ -34,6 +34,8 @@ use crate::{
 struct Rest {
     irp: Irp,
     chain: PMDL,
+    /// The bytes that were asked for.
+    asked: u32,
     /// The address, with a reference of the request's own.
     address: Ref<Address>,
 }
@@ -135,6 +137,7 @@ fn fetch(address: &Ref<Address>, chain: PMDL, size: u32) -> Option<PIRP> {
             irp,
             address: reference,
             chain,
+            asked: size,
         })
         .ok()
     });
@@ -173,7 +176,8 @@ unsafe extern "C" fn completed(_device: PDEVICE_OBJECT, irp: PIRP, context: PVOI
         data_ready(
             &rest.address,
             rest.chain,
-            u32::try_from(bytes).unwrap_or(u32::MAX),
+            // A transport that counts more than it was asked for has not written them.
+            u32::try_from(bytes).map_or(rest.asked, |bytes| bytes.min(rest.asked)),
             status,
         );
     }
