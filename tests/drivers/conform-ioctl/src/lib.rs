@@ -7,9 +7,11 @@
 #![forbid(unsafe_code)]
 
 mod answers;
+mod fuzz;
 mod storm;
 
 pub use answers::{Answer, Answers, Routine};
+pub use fuzz::{FuzzCount, FuzzResult, MOST_STEPS, Operation, Step};
 pub use storm::{StormCount, StormFlags, StormRequest, StormResult};
 
 /// The control device.
@@ -31,6 +33,8 @@ pub const IOCTL_LIST: u32 = control_code(0x800);
 pub const IOCTL_RUN: u32 = control_code(0x801);
 /// Input: [`StormRequest`]. Output: [`StormResult`].
 pub const IOCTL_STORM: u32 = control_code(0x802);
+/// Input: at most [`MOST_STEPS`] of [`Step`]. Output: [`FuzzResult`].
+pub const IOCTL_FUZZ: u32 = control_code(0x803);
 
 /// Bytes of a vector's identifier, padded with zeros.
 pub const ID_LENGTH: usize = 8;

@@ -3,12 +3,13 @@
 use core::{ptr, slice};
 
 use conform_ioctl::{
-    DEVICE_NAME, INTERFACE_VERSION, IOCTL_LIST, IOCTL_RUN, IOCTL_STORM, LINK_NAME, ListHeader,
-    StormRequest, StormResult, Text, VectorInfo,
+    DEVICE_NAME, FuzzResult, INTERFACE_VERSION, IOCTL_FUZZ, IOCTL_LIST, IOCTL_RUN, IOCTL_STORM,
+    LINK_NAME, ListHeader, StormRequest, StormResult, Text, VectorInfo,
 };
 use wdk_sys::{DO_DEVICE_INITIALIZING, NTSTATUS, PDEVICE_OBJECT, PDRIVER_OBJECT, PIRP, ntddk};
 
 use crate::{
+    fuzz,
     nt::{irp as irps, status, unicode::Unicode},
     runner, storm, vectors,
 };
@@ -84,7 +85,7 @@ unsafe fn control(irp: PIRP) -> (NTSTATUS, u64) {
     let parameters = unsafe { stack.Parameters.DeviceIoControl };
     if !matches!(
         parameters.IoControlCode,
-        IOCTL_LIST | IOCTL_RUN | IOCTL_STORM
+        IOCTL_LIST | IOCTL_RUN | IOCTL_STORM | IOCTL_FUZZ
     ) {
         return (status::INVALID_DEVICE_REQUEST, 0);
     }
@@ -102,6 +103,7 @@ unsafe fn control(irp: PIRP) -> (NTSTATUS, u64) {
     match parameters.IoControlCode {
         IOCTL_LIST => list(buffer.get_mut(..output).unwrap_or_default()),
         IOCTL_STORM => storm(buffer, input, output),
+        IOCTL_FUZZ => fuzz(buffer, input, output),
         _ => run(buffer, input, output),
     }
 }
@@ -163,6 +165,20 @@ fn storm(buffer: &mut [u8], input: usize, output: usize) -> (NTSTATUS, u64) {
         return (status::BUFFER_TOO_SMALL, 0);
     }
     let result = storm::run(request).to_bytes();
+    for (to, from) in buffer.iter_mut().zip(&result) {
+        *to = *from;
+    }
+    (status::SUCCESS, result.len() as u64)
+}
+
+fn fuzz(buffer: &mut [u8], input: usize, output: usize) -> (NTSTATUS, u64) {
+    let Some(program) = buffer.get(..input) else {
+        return (status::INVALID_PARAMETER, 0);
+    };
+    if output < FuzzResult::SIZE {
+        return (status::BUFFER_TOO_SMALL, 0);
+    }
+    let result = fuzz::run(program).to_bytes();
     for (to, from) in buffer.iter_mut().zip(&result) {
         *to = *from;
     }

@@ -5,7 +5,8 @@
 //! `control` takes an IOCTL per vector, `runner` runs the vector in a system thread and checks that nothing is left,
 //! `vectors` holds them. They call the engine through `engine`, build with `fixture` and
 //! `race`, watch through `client` (the
-//! callbacks) and `transport` (the requests). `storm` has a client and a transport of its own. `nt` wraps kernel objects; `outcome` is how everything reports.
+//! callbacks) and `transport` (the requests). `storm` has a client and a transport of its own; `fuzz` calls
+//! everything with arguments that a fuzzer writes. `nt` wraps kernel objects; `outcome` is how everything reports.
 
 #![no_std]
 
@@ -15,6 +16,7 @@ mod client;
 mod control;
 mod engine;
 mod fixture;
+mod fuzz;
 mod nt;
 mod outcome;
 mod race;

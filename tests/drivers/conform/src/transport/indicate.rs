@@ -8,18 +8,18 @@ use super::{check::Way, dispatch, state::TRANSPORT};
 use crate::nt::{irp as irps, status};
 
 /// TDI_EVENT_DISCONNECT, _ERROR, _RECEIVE, _RECEIVE_EXPEDITED (tdi.md §5).
-const DISCONNECT: usize = 1;
-const ERROR: usize = 2;
-const RECEIVE: usize = 3;
+pub(super) const DISCONNECT: usize = 1;
+pub(super) const ERROR: usize = 2;
+pub(super) const RECEIVE: usize = 3;
 /// TDI_EVENT_RECEIVE_DATAGRAM, _RECEIVE_EXPEDITED, _SEND_POSSIBLE.
-const RECEIVE_DATAGRAM: usize = 4;
-const RECEIVE_EXPEDITED: usize = 5;
-const SEND_POSSIBLE: usize = 6;
+pub(super) const RECEIVE_DATAGRAM: usize = 4;
+pub(super) const RECEIVE_EXPEDITED: usize = 5;
+pub(super) const SEND_POSSIBLE: usize = 6;
 /// TDI_RECEIVE_NORMAL and _EXPEDITED.
-const NORMAL: u32 = 0x20;
-const EXPEDITED: u32 = 0x40;
+pub(super) const NORMAL: u32 = 0x20;
+pub(super) const EXPEDITED: u32 = 0x40;
 
-type DisconnectHandler = unsafe extern "system" fn(
+pub(super) type DisconnectHandler = unsafe extern "system" fn(
     *mut c_void,
     *mut c_void,
     i32,
@@ -28,8 +28,8 @@ type DisconnectHandler = unsafe extern "system" fn(
     *mut c_void,
     u32,
 ) -> NTSTATUS;
-type ErrorHandler = unsafe extern "system" fn(*mut c_void, NTSTATUS) -> NTSTATUS;
-type ReceiveHandler = unsafe extern "system" fn(
+pub(super) type ErrorHandler = unsafe extern "system" fn(*mut c_void, NTSTATUS) -> NTSTATUS;
+pub(super) type ReceiveHandler = unsafe extern "system" fn(
     *mut c_void,
     *mut c_void,
     u32,
@@ -40,8 +40,9 @@ type ReceiveHandler = unsafe extern "system" fn(
     *mut PIRP,
 ) -> NTSTATUS;
 
-type SendPossibleHandler = unsafe extern "system" fn(*mut c_void, *mut c_void, u32) -> NTSTATUS;
-type DatagramHandler = unsafe extern "system" fn(
+pub(super) type SendPossibleHandler =
+    unsafe extern "system" fn(*mut c_void, *mut c_void, u32) -> NTSTATUS;
+pub(super) type DatagramHandler = unsafe extern "system" fn(
     *mut c_void,
     i32,
     *mut c_void,
@@ -67,14 +68,14 @@ pub(crate) struct Indication {
 }
 
 /// A handler with everything needed to call it; also of an address that is closed.
-struct Call {
-    routine: *mut c_void,
-    context: *mut c_void,
-    token: *mut c_void,
+pub(super) struct Call {
+    pub(super) routine: *mut c_void,
+    pub(super) context: *mut c_void,
+    pub(super) token: *mut c_void,
 }
 
 /// `file` is an endpoint, or an address (then there is no token).
-fn call_of(file: usize, event: usize) -> Option<Call> {
+pub(super) fn call_of(file: usize, event: usize) -> Option<Call> {
     TRANSPORT.read(|state| {
         let entry = state.file(file)?;
         let address = state.file(entry.address.unwrap_or(file))?;
@@ -210,7 +211,13 @@ pub(crate) fn datagram(
 }
 
 /// Checks an answer, and takes the request that came with it.
-fn answered(file: usize, result: NTSTATUS, indicated: u32, taken: u32, irp: PIRP) -> Indication {
+pub(super) fn answered(
+    file: usize,
+    result: NTSTATUS,
+    indicated: u32,
+    taken: u32,
+    irp: PIRP,
+) -> Indication {
     let request = !irp.is_null();
     TRANSPORT.update(|state| {
         if request != (result == status::MORE_PROCESSING_REQUIRED) {

@@ -8,6 +8,7 @@ mod check;
 mod complete;
 mod create;
 mod dispatch;
+pub(crate) mod hostile;
 mod indicate;
 mod kinds;
 mod look;
@@ -29,7 +30,7 @@ pub(crate) use indicate::{
     Indication, datagram, disconnect, error, expedited, receive, receive_from, send_possible,
 };
 pub(crate) use kinds::{Ends, FileKind, Kind, Personality, Script};
-pub(crate) use query::answer_queries;
+pub(crate) use query::{Provider, answer_queries};
 pub(crate) use state::{Record, TRANSPORT};
 
 use crate::nt::unicode::Unicode;

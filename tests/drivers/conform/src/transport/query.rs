@@ -9,6 +9,16 @@ use crate::nt::{mdl, status};
 /// TDI_QUERY_PROVIDER_INFO (tdi.md §6).
 pub(super) const PROVIDER_INFO: i32 = 2;
 
+/// What a provider says of itself, true or not.
+#[derive(Clone, Copy)]
+pub(crate) struct Provider {
+    pub(crate) services: u32,
+    pub(crate) longest_datagram: u32,
+    pub(crate) status: NTSTATUS,
+    /// How many bytes it says it wrote.
+    pub(crate) information: u64,
+}
+
 /// Answers every query other than that of the provider's information with `bytes` and `status`.
 pub(crate) fn answer_queries(bytes: &[u8], status: NTSTATUS) {
     let mut answer = QueryAnswer {
@@ -46,19 +56,21 @@ pub(super) unsafe fn answer(irp: PIRP, record: &Record) -> (NTSTATUS, u64) {
     }
     let provider = TRANSPORT.read(|state| {
         let personality = state.personality(record.file)?;
-        Some((
-            personality.service_flags() | state.more_services,
-            state.longest_datagram,
-        ))
+        Some(state.provider.unwrap_or(Provider {
+            services: personality.service_flags() | state.more_services,
+            longest_datagram: state.longest_datagram,
+            status: status::SUCCESS,
+            information: size_of::<TDI_PROVIDER_INFO>() as u64,
+        }))
     });
-    let Some((services, longest_datagram)) = provider else {
+    let Some(provider) = provider else {
         return (status::INVALID_PARAMETER, 0);
     };
     let info = TDI_PROVIDER_INFO {
         Version: 0x0200,
         MaxSendSize: 0x10000,
-        MaxDatagramSize: longest_datagram,
-        ServiceFlags: services,
+        MaxDatagramSize: provider.longest_datagram,
+        ServiceFlags: provider.services,
         MinimumLookaheadData: 1,
         MaximumLookaheadData: 0x10000,
         ..Default::default()
@@ -68,10 +80,9 @@ pub(super) unsafe fn answer(irp: PIRP, record: &Record) -> (NTSTATUS, u64) {
     let bytes = unsafe { core::slice::from_raw_parts(start, size_of::<TDI_PROVIDER_INFO>()) };
     // SAFETY: As above.
     let copied = unsafe { mdl::fill(chain, bytes) };
-    let result = if copied < bytes.len() {
-        status::BUFFER_OVERFLOW
+    if copied < bytes.len() {
+        (status::BUFFER_OVERFLOW, copied as u64)
     } else {
-        status::SUCCESS
-    };
-    (result, copied as u64)
+        (provider.status, provider.information)
+    }
 }

@@ -4,7 +4,10 @@ use core::ffi::c_void;
 
 use wdk_sys::{NTSTATUS, PIRP};
 
-use super::kinds::{Ends, FileKind, KINDS, Kind, Personality, Script};
+use super::{
+    kinds::{Ends, FileKind, KINDS, Kind, Personality, Script},
+    query::Provider,
+};
 use crate::nt::{event::Event, irql, status, watch::Watch};
 
 /// The one transport state: vectors run one at a time.
@@ -114,7 +117,7 @@ pub(crate) struct QueryAnswer {
 /// Most bytes of a query's answer.
 pub(crate) const ANSWER: usize = 512;
 
-const FILES: usize = 96;
+pub(super) const FILES: usize = 96;
 const HELD: usize = 64;
 const LOG: usize = 512;
 
@@ -138,6 +141,8 @@ pub(crate) struct State {
     pub(crate) longest_datagram: u32,
     /// Service flags that every provider has besides its own.
     pub(crate) more_services: u32,
+    /// What providers say of themselves instead.
+    pub(crate) provider: Option<Provider>,
     /// Scripts for one personality alone; they go before the others.
     overrides: [Option<(Personality, Kind, Script)>; 8],
     /// Where the next clean-up of an endpoint stops.
@@ -174,6 +179,7 @@ impl State {
             answer: None,
             longest_datagram: LONGEST_DATAGRAM,
             more_services: 0,
+            provider: None,
             overrides: [None; 8],
             gate: None,
         }
@@ -210,6 +216,7 @@ impl State {
         self.answer = None;
         self.longest_datagram = LONGEST_DATAGRAM;
         self.more_services = 0;
+        self.provider = None;
         self.overrides = [None; 8];
         self.gate = None;
     }
