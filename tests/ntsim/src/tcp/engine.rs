@@ -97,6 +97,7 @@ pub(super) fn start(name: &str) -> Arc<Queue> {
         circuits: HashMap::new(),
         keys: HashMap::new(),
         next_key: 1,
+        again: false,
     };
     thread::spawn(
         &format!("transport {name}"),
@@ -111,6 +112,8 @@ struct Engine {
     circuits: HashMap<usize, Circuit>,
     keys: HashMap<usize, usize>,
     next_key: usize,
+    /// A circuit wants to be looked at again soon.
+    again: bool,
 }
 
 /// The endpoint that a request is for.
@@ -121,13 +124,12 @@ fn endpoint(irp: Irp) -> usize {
 impl Engine {
     fn run(&mut self) {
         let mut events = Events::new();
-        let mut again = false;
         loop {
-            if let Some(op) = self.queue.next(&mut events, again) {
+            if let Some(op) = self.queue.next(&mut events, self.again) {
                 self.handle(op);
                 continue;
             }
-            again = false;
+            self.again = false;
             let ready: Vec<Event> = events.iter().collect();
             for event in ready {
                 if let Some(circuit) = self
@@ -138,26 +140,10 @@ impl Engine {
                     circuit.ready();
                 }
             }
-            let files: Vec<usize> = self
-                .circuits
-                .iter()
-                .filter(|(_, circuit)| circuit.retry)
-                .map(|(file, _)| *file)
-                .collect();
-            for file in files {
-                again |= self.service(file);
-            }
-        }
-    }
-
-    /// Moves a circuit on; true if it wants to be looked at again soon.
-    fn service(&mut self, file: usize) -> bool {
-        match self.circuits.get_mut(&file) {
-            Some(circuit) => {
+            for circuit in self.circuits.values_mut().filter(|circuit| circuit.retry) {
                 circuit.service();
-                circuit.retry
+                self.again |= circuit.retry;
             }
-            None => false,
         }
     }
 
@@ -183,7 +169,10 @@ impl Engine {
                 self.keys.retain(|_, other| *other != file);
             }
             Op::Receive { file } => {
-                self.service(file);
+                if let Some(circuit) = self.circuits.get_mut(&file) {
+                    circuit.service();
+                    self.again |= circuit.retry;
+                }
             }
             Op::Kick { address } => {
                 for circuit in self
@@ -192,6 +181,7 @@ impl Engine {
                     .filter(|circuit| circuit.is_on(address))
                 {
                     circuit.service();
+                    self.again |= circuit.retry;
                 }
             }
             Op::AddressGone { irp, file } => {
@@ -207,6 +197,7 @@ impl Engine {
             Op::Cancel { irp } => {
                 for circuit in self.circuits.values_mut() {
                     if circuit.cancel(irp) {
+                        self.again |= circuit.retry;
                         break;
                     }
                 }
@@ -240,7 +231,10 @@ impl Engine {
 
     fn with(&mut self, irp: Irp, run: impl FnOnce(&mut Circuit)) {
         match self.circuits.get_mut(&endpoint(irp)) {
-            Some(circuit) => run(circuit),
+            Some(circuit) => {
+                run(circuit);
+                self.again |= circuit.retry;
+            }
             None => finish(irp, status::CONNECTION_INVALID, 0),
         }
     }

@@ -30,6 +30,11 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         refused_twice,
     ),
     (
+        "tcp_a_handler_that_takes_byte_by_byte_is_asked_until_it_has_all",
+        End::Fine,
+        byte_by_byte,
+    ),
+    (
         "tcp_a_receive_is_filled_and_does_not_wait_for_more",
         End::Fine,
         filled,
@@ -261,6 +266,24 @@ fn refused_twice() {
     });
     install();
     system(code, serve_bytes(&[400, 600], false));
+    nothing_left();
+}
+
+/// More indications than one turn has, in a turn that a request began and not the socket.
+fn byte_by_byte() {
+    code!(code, port, {
+        let block = connected(port, REFUSE);
+        wait(block + RECEIVED);
+        put(block + MODE, TAKE_ONE);
+        assert_eq!(transfer(block, 8, pool(10), 10), (0, 10));
+        while get(block + BYTES) < SIZE - 10 {
+            wait(block + RECEIVED);
+        }
+        assert_eq!(disconnect(block, 2), 0);
+        close(block)
+    });
+    install();
+    system(code, serve_bytes(&[1000], false));
     nothing_left();
 }
 

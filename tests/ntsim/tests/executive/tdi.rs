@@ -26,6 +26,7 @@ pub(crate) const REFUSE: u64 = 1;
 pub(crate) const HAND_BACK: u64 = 2;
 pub(crate) const TAKE_HALF: u64 = 3;
 pub(crate) const TAKE_TOO_MUCH: u64 = 4;
+pub(crate) const TAKE_ONE: u64 = 5;
 
 pub(crate) extern "win64" fn on_receive(
     block: u64,
@@ -48,6 +49,7 @@ pub(crate) extern "win64" fn on_receive(
         TAKE_ALL => (0, bytes),
         TAKE_HALF => (0, bytes.div_ceil(2)),
         TAKE_TOO_MUCH => (0, bytes + 1),
+        TAKE_ONE => (0, 1),
         HAND_BACK => {
             put(irp, get(block + SPARE_IRP));
             put(block + MODE, TAKE_ALL);
