@@ -64,9 +64,18 @@ impl Event {
     ///
     /// `<= APC_LEVEL`
     pub fn wait_seconds(&self, seconds: u32) -> bool {
+        self.wait_milliseconds(seconds.saturating_mul(1000))
+    }
+
+    /// Waits for at most `milliseconds`; false when they are over.
+    ///
+    /// # IRQL
+    ///
+    /// `<= APC_LEVEL`
+    pub fn wait_milliseconds(&self, milliseconds: u32) -> bool {
         // Negative: relative, in units of 100 ns.
         let mut timeout = LARGE_INTEGER {
-            QuadPart: i64::from(seconds).saturating_mul(-10_000_000),
+            QuadPart: i64::from(milliseconds).saturating_mul(-10_000),
         };
         self.wait_until(&raw mut timeout)
     }

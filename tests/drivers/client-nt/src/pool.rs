@@ -45,6 +45,23 @@ impl<T> NonPaged<T> {
         Ok(Self { value: memory, tag })
     }
 
+    /// Gives the value to someone who calls [`Self::from_raw`].
+    #[must_use = "the value lives until `from_raw` takes it back"]
+    pub const fn into_raw(self) -> NonNull<T> {
+        let value = self.value;
+        core::mem::forget(self);
+        value
+    }
+
+    /// Takes a value back.
+    ///
+    /// # Safety
+    ///
+    /// `value` comes from [`Self::into_raw`], was allocated with this tag, and is taken back once.
+    pub const unsafe fn from_raw(value: NonNull<T>, tag: ULONG) -> Self {
+        Self { value, tag }
+    }
+
     /// Its address, good until it is dropped.
     pub const fn as_non_null(&self) -> NonNull<T> {
         self.value

@@ -12,7 +12,7 @@ use p9probe_ioctl::Disconnected;
 use rxce_client::{
     RXCE_SEND_PARTIAL, RXCE_SEND_SYNCHRONOUS, RxCeBuildAddress, RxCeBuildConnection,
     RxCeBuildTransport, RxCeInitiateVCDisconnect, RxCeSend, RxCeTearDownAddress,
-    RxCeTearDownConnection, RxCeTearDownTransport, RxCeTearDownVC, TDI_CONNECTION_INFORMATION,
+    RxCeTearDownConnection, RxCeTearDownTransport, RxCeTearDownVC, ip_address, remote_information,
 };
 use wdk_sys::{
     NTSTATUS, STATUS_INSUFFICIENT_RESOURCES, STATUS_INVALID_NETWORK_RESPONSE,
@@ -30,11 +30,6 @@ use crate::{
 const SEND_LEN: usize = 4096;
 /// Longest reply but for file data.
 pub(crate) const REPLY_LEN: usize = 8192;
-/// Length of a TRANSPORT_ADDRESS with one IPv4 address (*tdi.md* §2.3).
-const IP_ADDRESS_LEN: usize = 22;
-/// The same in the type of a TDI_CONNECTION_INFORMATION.
-const IP_ADDRESS_LENGTH: i32 = 22;
-
 /// `P9pL`: a link with the structures of the engine.
 const TAG_LINK: ULONG = ULONG::from_le_bytes(*b"P9pL");
 /// `P9pB`: message buffers.
@@ -135,14 +130,7 @@ impl Circuit {
         self.built = Built::Address;
 
         let mut remote = ip_address(ip, port);
-        let mut information = TDI_CONNECTION_INFORMATION {
-            UserDataLength: 0,
-            UserData: ptr::null_mut(),
-            OptionsLength: 0,
-            Options: ptr::null_mut(),
-            RemoteAddressLength: IP_ADDRESS_LENGTH,
-            RemoteAddress: remote.as_mut_ptr().cast(),
-        };
+        let mut information = remote_information(&mut remote);
         let mut handlers = callback::connection_handlers();
         // SAFETY: As above; information and table are copied; the link outlives the connection.
         check(unsafe {
@@ -371,14 +359,4 @@ impl Circuit {
         }
         Ok(())
     }
-}
-
-/// TRANSPORT_ADDRESS with one TDI_ADDRESS_IP (*tdi.md* §2.3; packed, port and address big endian).
-const fn ip_address(ip: [u8; 4], port: u16) -> [u8; IP_ADDRESS_LEN] {
-    let [high, low] = port.to_be_bytes();
-    let [a, b, c, d] = ip;
-    // Count 1; length 14; type 2 (IP); port; address; eight zero bytes.
-    [
-        1, 0, 0, 0, 14, 0, 2, 0, high, low, a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0,
-    ]
 }

@@ -70,3 +70,31 @@ pub const RXCE_VC_ACTIVE: i32 = 0xAA;
 pub const RXCE_VC_DISCONNECTED: i32 = 0xDD;
 /// State of a circuit that a tear-down owns.
 pub const RXCE_VC_TEARDOWN: i32 = 0xBB;
+
+/// Length of a TRANSPORT_ADDRESS with one IPv4 address.
+pub const IP_ADDRESS_LEN: usize = 22;
+
+/// TRANSPORT_ADDRESS with one TDI_ADDRESS_IP (packed, port and address big endian).
+#[must_use]
+pub const fn ip_address(ip: [u8; 4], port: u16) -> [u8; IP_ADDRESS_LEN] {
+    let [high, low] = port.to_be_bytes();
+    let [a, b, c, d] = ip;
+    // Count 1; length 14; type 2 (IP); port; address; eight zero bytes.
+    [
+        1, 0, 0, 0, 14, 0, 2, 0, high, low, a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0,
+    ]
+}
+
+/// Connection information with this remote address and nothing else. It points to `remote`.
+pub const fn remote_information(remote: &mut [u8; IP_ADDRESS_LEN]) -> TDI_CONNECTION_INFORMATION {
+    #[expect(clippy::cast_possible_truncation, reason = "22")]
+    const LENGTH: i32 = IP_ADDRESS_LEN as i32;
+    TDI_CONNECTION_INFORMATION {
+        UserDataLength: 0,
+        UserData: core::ptr::null_mut(),
+        OptionsLength: 0,
+        Options: core::ptr::null_mut(),
+        RemoteAddressLength: LENGTH,
+        RemoteAddress: remote.as_mut_ptr().cast(),
+    }
+}
