@@ -13,6 +13,7 @@ mod demo;
 mod drivers;
 mod evidence;
 mod image;
+mod peers;
 mod setup;
 mod soak;
 mod tally;

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Result, bail};
 
-use crate::{command, toolchain};
+use crate::{command, peers, toolchain};
 
 /// What the set-up is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +57,7 @@ const REQUIREMENTS: &[Requirement] = &[
 
 /// `cargo xtask setup`.
 pub(crate) fn run() -> Result<()> {
-    if ensure(Purpose::Run)? == 0 {
+    if ensure(Purpose::Run)? + peers::ensure()? == 0 {
         println!("nothing to install");
     }
     if let Some(way) = toolchain::find() {
@@ -109,31 +109,36 @@ fn install(packages: &[&str]) -> Result<()> {
             packages.join(" ")
         );
     }
-    let Some(prefix) = privilege() else {
+    if privilege().is_none() {
         bail!("installing needs root; run\n\n    sudo {by_hand}\n\nand then this command again");
-    };
+    }
     println!("installing from Debian's archive: {}", packages.join(" "));
-    let apt = |arguments: &[&str]| {
-        let words: Vec<&str> = prefix
-            .iter()
-            .copied()
-            .chain(["apt-get"])
-            .chain(arguments.iter().copied())
-            .collect();
-        let mut command = Command::new(words[0]);
-        command
-            .args(&words[1..])
-            .env("DEBIAN_FRONTEND", "noninteractive")
-            .stdin(Stdio::null());
-        command
-    };
     let mut arguments = vec!["install", "-y", "-q", "--no-install-recommends"];
     arguments.extend(packages);
     // The list of packages may be absent or old: refresh it, but let the installation decide.
-    if let Err(error) = command::run(&mut apt(&["update", "-q"])) {
+    if let Err(error) = command::run(&mut apt(&["update", "-q"])?) {
         eprintln!("warning: {error}");
     }
-    command::run(&mut apt(&arguments))
+    command::run(&mut apt(&arguments)?)
+}
+
+/// `apt-get` with these arguments, as root.
+pub(crate) fn apt(arguments: &[&str]) -> Result<Command> {
+    let Some(prefix) = privilege() else {
+        bail!("`apt-get {}` needs root", arguments.join(" "));
+    };
+    let words: Vec<&str> = prefix
+        .iter()
+        .copied()
+        .chain(["apt-get"])
+        .chain(arguments.iter().copied())
+        .collect();
+    let mut command = Command::new(words[0]);
+    command
+        .args(&words[1..])
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .stdin(Stdio::null());
+    Ok(command)
 }
 
 /// The words that make a command run as root: none for root itself.

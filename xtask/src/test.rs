@@ -8,7 +8,7 @@ use std::{
 use anyhow::Result;
 
 use crate::{
-    command, drivers, image,
+    command, drivers, image, peers,
     setup::{self, Purpose},
     tally::Tally,
     toolchain, wdk_crates, workspace,
@@ -23,6 +23,7 @@ pub(crate) fn run() -> Result<ExitCode> {
     let mut tally = Tally::default();
     title("set-up");
     setup::ensure(Purpose::Run)?;
+    peers::ensure()?;
 
     title("format, lints, documentation");
     style(&mut tally);
