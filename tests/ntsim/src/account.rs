@@ -7,7 +7,7 @@ use crate::image::Image;
 use crate::{image, pool, stop};
 use core::fmt::{self, Display, Formatter};
 use parking_lot::Mutex;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// Kinds of resources besides pool blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -202,10 +202,21 @@ pub fn counts(of: Option<&Image>) -> Counts {
             *counts.slot(*resource) += number as u64;
         }
     }
-    let (blocks, bytes) = pool::usage(of);
-    counts.pool_blocks = blocks;
-    counts.pool_bytes = bytes;
+    let usage = pool::usage(of, None);
+    counts.pool_blocks = usage.blocks;
+    counts.pool_bytes = usage.bytes;
     counts
+}
+
+/// The pool of one image by name, under each of its tags.
+#[must_use]
+pub fn pool_by_tag(image_name: &str) -> BTreeMap<String, pool::Usage> {
+    image::loaded()
+        .into_iter()
+        .filter(|image| image.name.eq_ignore_ascii_case(image_name))
+        .flat_map(|image| pool::by_tag(Some(image)))
+        .map(|(tag, usage)| (pool::tag_text(tag), usage))
+        .collect()
 }
 
 /// What the image that contains this address owns; nothing if there is none.

@@ -3,6 +3,7 @@
 //!
 //! ```c
 //! VOID    NtsimAccount(PVOID ImageAddress, NTSIM_ACCOUNT *Out);
+//! ULONG64 NtsimPoolBytes(PVOID ImageAddress, ULONG Tag);
 //! VOID    NtsimFailNth(PVOID ImageAddress, ULONG Nth);
 //! ULONG   NtsimFallibleCalls(VOID);
 //! VOID    NtsimFailAll(PVOID ImageAddress, BOOLEAN On);
@@ -17,6 +18,7 @@ use crate::dispatcher::{self, Sleep};
 use crate::fault::{self, selected};
 use crate::gate::{Call, IrqlRule, Routine};
 use crate::image;
+use crate::pool;
 use crate::trace::{self, EventKind};
 use core::ffi::CStr;
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
@@ -31,6 +33,12 @@ pub(crate) const ROUTINES: &[Routine] = &[
         args: 2,
         irql: ANY,
         run: ntsim_account,
+    },
+    Routine {
+        name: "NtsimPoolBytes",
+        args: 2,
+        irql: ANY,
+        run: ntsim_pool_bytes,
     },
     Routine {
         name: "NtsimFailNth",
@@ -94,6 +102,14 @@ fn ntsim_account(call: &Call) -> u64 {
     // SAFETY: The driver vouches for the result; a bad pointer faults, and the report names this routine and its caller.
     unsafe { call.ptr::<RawAccount>(1).write_unaligned(raw) };
     0
+}
+
+fn ntsim_pool_bytes(call: &Call) -> u64 {
+    let tag = call.u32(1);
+    selected(call.addr(0))
+        .into_iter()
+        .map(|image| pool::usage(Some(image), (tag != 0).then_some(tag)).bytes)
+        .sum()
 }
 
 /// Image number plus one of the last `NtsimFailNth`, for `NtsimFallibleCalls`.

@@ -38,7 +38,7 @@ pub(super) fn check(image: &Image) {
         .iter()
         .map(pool::Block::describe)
         .collect();
-    let (blocks, bytes) = pool::usage(Some(image));
+    let pool::Usage { blocks, bytes } = pool::usage(Some(image), None);
     if lines.is_empty() && blocks != 0 {
         lines.push(format!("{blocks} pool blocks with {bytes} bytes"));
     }

@@ -60,8 +60,26 @@ pub(super) struct Blocks {
     live: BTreeMap<usize, Block>,
     freed: BTreeMap<usize, Block>,
     order: VecDeque<usize>,
-    /// Blocks and bytes per image number.
-    usage: BTreeMap<u32, (u64, u64)>,
+    /// Per image number and tag.
+    usage: BTreeMap<(u32, u32), Usage>,
+}
+
+/// Live blocks and their bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Blocks.
+    pub blocks: u64,
+    /// The bytes that were asked for, without what a kernel adds to each block.
+    pub bytes: u64,
+}
+
+impl Usage {
+    const fn plus(self, other: Self) -> Self {
+        Self {
+            blocks: self.blocks + other.blocks,
+            bytes: self.bytes + other.bytes,
+        }
+    }
 }
 
 static BLOCKS: Mutex<Option<Blocks>> = Mutex::new(None);
@@ -86,22 +104,22 @@ pub(super) fn run_free_hooks(address: usize, bytes: usize, caller: usize) {
 pub(super) fn add(block: Block) {
     let mut blocks = BLOCKS.lock();
     let blocks = blocks.get_or_insert_default();
-    let usage = blocks.usage.entry(block.owner()).or_default();
-    usage.0 += 1;
-    usage.1 += block.bytes as u64;
+    let usage = blocks.usage.entry((block.owner(), block.tag)).or_default();
+    usage.blocks += 1;
+    usage.bytes += block.bytes as u64;
     blocks.live.insert(block.address, block);
 }
 
 /// Adjusts the counters only (plain allocator).
-pub(super) fn count(owner: u32, blocks_delta: i64, bytes_delta: i64) {
+pub(super) fn count(owner: u32, tag: u32, blocks_delta: i64, bytes_delta: i64) {
     let mut blocks = BLOCKS.lock();
     let usage = blocks
         .get_or_insert_default()
         .usage
-        .entry(owner)
+        .entry((owner, tag))
         .or_default();
-    usage.0 = usage.0.wrapping_add_signed(blocks_delta);
-    usage.1 = usage.1.wrapping_add_signed(bytes_delta);
+    usage.blocks = usage.blocks.wrapping_add_signed(blocks_delta);
+    usage.bytes = usage.bytes.wrapping_add_signed(bytes_delta);
 }
 
 /// Takes a live block out and remembers it as freed.
@@ -109,9 +127,9 @@ pub(super) fn take(address: usize, caller: usize) -> Option<Block> {
     let mut blocks = BLOCKS.lock();
     let blocks = blocks.get_or_insert_default();
     let mut block = blocks.live.remove(&address)?;
-    if let Some(usage) = blocks.usage.get_mut(&block.owner()) {
-        usage.0 -= 1;
-        usage.1 -= block.bytes as u64;
+    if let Some(usage) = blocks.usage.get_mut(&(block.owner(), block.tag)) {
+        usage.blocks -= 1;
+        usage.bytes -= block.bytes as u64;
     }
     block.freed_by = Some(caller);
     if blocks.order.len() >= REMEMBERED
@@ -163,24 +181,28 @@ fn nearby(blocks: &BTreeMap<usize, Block>, address: usize) -> Option<Block> {
     (start <= address && address < end).then(|| block.clone())
 }
 
-/// Live blocks and bytes of an image, or of everybody.
+/// What an image has, or everybody, under one tag or under all.
 #[must_use]
-pub fn usage(of: Option<&Image>) -> (u64, u64) {
-    let blocks = BLOCKS.lock();
-    let Some(blocks) = blocks.as_ref() else {
-        return (0, 0);
-    };
-    match of {
-        Some(image) => blocks
-            .usage
-            .get(&image_number(Some(image)))
-            .copied()
-            .unwrap_or_default(),
-        None => blocks
-            .usage
-            .values()
-            .fold((0, 0), |sum, usage| (sum.0 + usage.0, sum.1 + usage.1)),
+pub fn usage(of: Option<&Image>, tag: Option<u32>) -> Usage {
+    by_tag(of)
+        .into_iter()
+        .filter(|&(known, _)| tag.is_none_or(|tag| tag == known))
+        .fold(Usage::default(), |sum, (_, usage)| sum.plus(usage))
+}
+
+/// What an image has under each tag, or everybody. A tag that was in use once stays in the list.
+#[must_use]
+pub fn by_tag(of: Option<&Image>) -> BTreeMap<u32, Usage> {
+    let mut tags = BTreeMap::new();
+    if let Some(blocks) = BLOCKS.lock().as_ref() {
+        for (&(owner, tag), &usage) in &blocks.usage {
+            if of.is_none_or(|image| owner == image_number(Some(image))) {
+                let sum: &mut Usage = tags.entry(tag).or_default();
+                *sum = sum.plus(usage);
+            }
+        }
     }
+    tags
 }
 
 /// The live blocks of an image.

@@ -13,7 +13,7 @@ use crate::image::Image;
 use crate::stop::{self, Stop};
 use crate::thread;
 
-pub use block::{Block, add_free_hook, freed_block, leaks, owner_block, usage};
+pub use block::{Block, Usage, add_free_hook, by_tag, freed_block, leaks, owner_block, usage};
 pub use routines::ROUTINES;
 
 /// Which pool memory comes from.

@@ -43,9 +43,10 @@ pub(super) fn free(address: usize, bytes: usize) {
 /// In front of each block of the plain allocator.
 #[repr(C, align(16))]
 struct Header {
+    bytes: usize,
     magic: u32,
     owner: u32,
-    bytes: usize,
+    tag: u32,
 }
 
 const MAGIC: u32 = 0x6C6F_6F50;
@@ -60,16 +61,17 @@ const fn prefix(bytes: usize) -> usize {
     }
 }
 
-pub(super) fn allocate_tagged(bytes: usize, _tag: u32, contents: Contents, caller: usize) -> usize {
+pub(super) fn allocate_tagged(bytes: usize, tag: u32, contents: Contents, caller: usize) -> usize {
     let prefix = prefix(bytes);
     let address = allocate(bytes + prefix) + prefix;
     let owner = image_number(image::find(caller));
     // SAFETY: The prefix in front of the block is at least a header long and belongs to this block.
     unsafe {
         ((address - size_of::<Header>()) as *mut Header).write(Header {
+            bytes,
             magic: MAGIC,
             owner,
-            bytes,
+            tag,
         })
     };
     let value = if contents == Contents::Pattern {
@@ -79,7 +81,7 @@ pub(super) fn allocate_tagged(bytes: usize, _tag: u32, contents: Contents, calle
     };
     // SAFETY: The block was just allocated with this length.
     unsafe { core::ptr::write_bytes(address as *mut u8, value, bytes) };
-    block::count(owner, 1, i64::try_from(bytes).unwrap_or(0));
+    block::count(owner, tag, 1, i64::try_from(bytes).unwrap_or(0));
     address
 }
 
@@ -100,7 +102,12 @@ pub(super) fn release_tagged(address: usize, caller: usize) {
         );
     }
     header.magic = FREED;
-    block::count(header.owner, -1, -i64::try_from(header.bytes).unwrap_or(0));
+    block::count(
+        header.owner,
+        header.tag,
+        -1,
+        -i64::try_from(header.bytes).unwrap_or(0),
+    );
     let bytes = header.bytes;
     free(address - prefix(bytes), bytes + prefix(bytes));
 }

@@ -25,6 +25,7 @@ pub(crate) struct Account {
 }
 
 type AccountOf = unsafe extern "system" fn(*mut c_void, *mut Account);
+type PoolBytes = unsafe extern "system" fn(*mut c_void, u32) -> u64;
 type FailNth = unsafe extern "system" fn(*mut c_void, u32);
 type FallibleCalls = unsafe extern "system" fn() -> u32;
 type FailAll = unsafe extern "system" fn(*mut c_void, u8);
@@ -50,6 +51,14 @@ pub(crate) fn engine_account() -> Option<Account> {
     // SAFETY: The structure is ours and of the documented layout.
     unsafe { account_of(engine::address(), &raw mut account) };
     Some(account)
+}
+
+/// The bytes that the engine's image has under a pool tag; under all for 0.
+pub(crate) fn engine_pool_bytes(tag: u32) -> Option<u64> {
+    // SAFETY: The bench documents this prototype under this name.
+    let bytes_of = unsafe { mem::transmute::<*mut c_void, PoolBytes>(routine("NtsimPoolBytes")?) };
+    // SAFETY: Any address of the image will do.
+    Some(unsafe { bytes_of(engine::address(), tag) })
 }
 
 /// Fault injection into the engine's image.
@@ -84,6 +93,11 @@ impl Faults {
         // SAFETY: 0 switches it off.
         unsafe { (self.fail_nth)(engine::address(), 0) };
         (result, calls)
+    }
+
+    /// Runs `body`; tells how many fallible kernel calls it made.
+    pub(crate) fn count<R>(&self, body: impl FnOnce() -> R) -> (R, u32) {
+        self.nth(u32::MAX, body)
     }
 
     /// Runs `body` with every allocation failing.

@@ -6,6 +6,7 @@
 mod abi;
 mod build;
 mod build_races;
+mod cost;
 mod datagram;
 mod datagram_receive;
 mod events;
@@ -77,6 +78,7 @@ pub(crate) fn all() -> Vec<&'static Vector> {
         teardown_races::VECTORS,
         build::VECTORS,
         build_races::VECTORS,
+        cost::VECTORS,
         events::VECTORS,
         abi::VECTORS,
         irql::VECTORS,
