@@ -12,6 +12,19 @@ pub struct Options {
     pub trace: TraceMode,
     /// Each pool block at a guard page, and inaccessible after its free. Off: a plain allocator, for benches.
     pub special_pool: bool,
+    /// On which side of a pool block the inaccessible page is.
+    pub pool_guard: PoolGuard,
+    /// Pageable memory is inaccessible at `DISPATCH_LEVEL`.
+    pub force_irql: bool,
+    /// The order in which locks are taken is watched.
+    pub deadlock_detection: bool,
+    /// `IoCallDriver` returns `STATUS_PENDING` to drivers, whose requests are completed later by another thread; meanwhile
+    /// the request is inaccessible to its owner.
+    pub force_pending: bool,
+    /// Of 10,000 calls that may fail, how many do ("Low Resources Simulation": 600 is Verifier's default); by the seed.
+    pub low_resources: u32,
+    /// How long (processor time) a driver may run without a call of a kernel routine.
+    pub burn_limit: Duration,
     /// Seed of everything random.
     pub seed: u64,
     /// Bytes of a driver stack.
@@ -29,6 +42,12 @@ impl Default for Options {
         Self {
             trace: TraceMode::Ring(100_000),
             special_pool: true,
+            pool_guard: PoolGuard::End,
+            force_irql: true,
+            deadlock_detection: true,
+            force_pending: false,
+            low_resources: 0,
+            burn_limit: Duration::from_secs(20),
             seed: 1,
             driver_stack_bytes: crate::thread::DRIVER_STACK_BYTES,
             stop_records: 40,
@@ -36,6 +55,15 @@ impl Default for Options {
             echo_debug_output: true,
         }
     }
+}
+
+/// Which mistakes with pool blocks fault at once; others are found at the free.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PoolGuard {
+    /// A touch beyond the end (Verifier's default).
+    End,
+    /// A touch in front of the start.
+    Start,
 }
 
 /// What is recorded.

@@ -54,6 +54,7 @@ pub(crate) fn start() {
 
 /// A block that is about to be freed must hold nothing that the kernel still uses.
 fn check_free(address: usize, bytes: usize, _caller: usize) {
+    irql::order::forget(address, bytes);
     if let Some((object, what)) = dispatcher::in_use(address, bytes) {
         let sub = if what == dispatcher::RUNNING_TIMER {
             0x15

@@ -36,6 +36,7 @@ pub mod layout;
 mod mem;
 pub mod mm;
 pub mod ob;
+mod pageable;
 pub mod pool;
 pub mod ps;
 pub mod rtl;
@@ -51,6 +52,6 @@ pub mod udp;
 
 pub use account::{Account, account};
 pub(crate) use boot::options;
-pub use boot::{Options, TraceMode, boot};
+pub use boot::{Options, PoolGuard, TraceMode, boot};
 pub use driver::{Driver, Error};
 pub use io::{File, NtStatus};

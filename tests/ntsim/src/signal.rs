@@ -6,9 +6,10 @@
 
 use crate::arena::{self, Kind};
 use crate::image::unwind::{self, Position, Registers};
+use crate::irql::DISPATCH_LEVEL;
 use crate::stop::{self, EXIT_CODE};
 use crate::thread::{self, Frame, Thread};
-use crate::{image, pool};
+use crate::{image, pageable, pool};
 use core::cell::Cell;
 use core::sync::atomic::{AtomicBool, Ordering};
 
@@ -114,6 +115,16 @@ extern "C" fn on_fault(signal: i32, info: *const libc::siginfo_t, context: *mut 
     if emulate_cr8(general) {
         return;
     }
+    // SAFETY: The kernel passes a valid `siginfo_t`.
+    let information = unsafe { &*info };
+    // SAFETY: Faults have an address.
+    let address = unsafe { information.si_addr() } as usize;
+    let page_fault = signal == libc::SIGSEGV && is_page_fault(address, information, general);
+    let irql = thread::try_current().map_or(0, Thread::irql);
+    if page_fault && irql < DISPATCH_LEVEL {
+        pageable::page_in(address);
+        return;
+    }
     let Some(thread) = thread::try_current() else {
         // Not a simulated thread: the usual end of a crashing process, when the instruction faults again.
         // SAFETY: Restores the default action.
@@ -124,11 +135,7 @@ extern "C" fn on_fault(signal: i32, info: *const libc::siginfo_t, context: *mut 
         second_fault(thread);
     }
     arm_watchdog();
-    // SAFETY: As above: a valid `siginfo_t`.
-    let info = unsafe { &*info };
-    let code = info.si_code;
-    // SAFETY: The signals handled here are faults, which have an address.
-    let address = unsafe { info.si_addr() } as usize;
+    let code = information.si_code;
     let registers = registers(general);
     let error = general
         .get(libc::REG_ERR as usize)
@@ -143,6 +150,18 @@ extern "C" fn on_fault(signal: i32, info: *const libc::siginfo_t, context: *mut 
         registers,
     };
     fault.report(thread);
+}
+
+/// Whether a fault is one of pageable memory that is not there.
+fn is_page_fault(address: usize, info: &libc::siginfo_t, general: &[i64; 23]) -> bool {
+    let register = |index: i32| general.get(index as usize).copied().unwrap_or(0);
+    let error = register(libc::REG_ERR);
+    info.si_code != SI_KERNEL
+        && pageable::is_page_fault(pageable::Access {
+            address,
+            write: error & 2 != 0,
+            execute: error & 0x10 != 0 || usize::try_from(register(libc::REG_RIP)) == Ok(address),
+        })
 }
 
 /// A fault while a report is being written: by this thread, then nothing more can be said; by another, then wait for it.
@@ -276,7 +295,11 @@ impl Fault {
         let by_driver = on_driver_stack || image::find(self.rip()).is_some();
         let stack = self.stack(&frames, by_driver);
         let who = self.who(&frames, by_driver);
-        let (code, reason) = self.explain(thread);
+        let (code, reason) = match self.pageable() {
+            // IRQL_NOT_LESS_OR_EQUAL, and the same for a driver's own instruction.
+            Some(what) => (if by_driver { 0xD1 } else { 0x0A }, what),
+            None => self.explain(thread),
+        };
         let access = match () {
             () if self.is_execution() => "execute",
             () if self.is_write() => "write",
@@ -371,6 +394,20 @@ impl Fault {
         }
     }
 
+    /// What pageable memory was touched where paging is impossible.
+    fn pageable(&self) -> Option<String> {
+        let access = pageable::Access {
+            address: self.address,
+            write: self.is_write(),
+            execute: self.is_execution(),
+        };
+        let paging = self.signal == libc::SIGSEGV
+            && !self.general_protection
+            && pageable::is_page_fault(access);
+        let what = pageable::describe(self.address)?;
+        paging.then(|| format!("pageable memory, paged out at DISPATCH_LEVEL: {what}"))
+    }
+
     /// Stop code and the reason for people.
     fn explain(&self, thread: &Thread) -> (u32, String) {
         match self.signal {
@@ -416,14 +453,15 @@ impl Fault {
             );
         }
         if let Some(block) = pool::owner_block(address) {
-            return (
-                0xD6,
+            let place = if address < block.address {
+                format!("{} bytes in front of", block.address - address)
+            } else {
                 format!(
-                    "{} bytes beyond the end of {}",
-                    address - (block.address + block.bytes).min(address),
-                    block.describe()
-                ),
-            );
+                    "{} bytes beyond the end of",
+                    address - (block.address + block.bytes).min(address)
+                )
+            };
+            return (0xD6, format!("{place} {}", block.describe()));
         }
         if let Some(block) = pool::freed_block(address) {
             return (0xD5, format!("freed memory: {}", block.describe()));

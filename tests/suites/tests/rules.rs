@@ -15,9 +15,9 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use breaker_ioctl::{DEVICE_NAME, Rule, Stop, Twin, control_code, rules};
+use breaker_ioctl::{DEVICE_NAME, Machine, Rule, Stop, Twin, control_code, rules};
 use libtest_mimic::{Arguments, Failed, Trial};
-use ntsim::{Driver, File, Options};
+use ntsim::{Driver, File, Options, PoolGuard};
 
 /// Tells a child process what to do: the control code.
 const TASK: &str = "RULES_TASK";
@@ -145,6 +145,30 @@ fn stop_of(report: &str) -> Option<(u32, Vec<u64>)> {
     Some((u32::try_from(hexadecimal(code)?).ok()?, values?))
 }
 
+/// How a machine is set for a rule.
+fn options(machine: Machine) -> Options {
+    let usual = Options {
+        spin_limit: Duration::from_secs(2),
+        burn_limit: Duration::from_secs(1),
+        ..Options::default()
+    };
+    match machine {
+        Machine::Usual => usual,
+        Machine::GuardInFront => Options {
+            pool_guard: PoolGuard::Start,
+            ..usual
+        },
+        Machine::ForcePending => Options {
+            force_pending: true,
+            ..usual
+        },
+        Machine::LowResources => Options {
+            low_resources: 10_000,
+            ..usual
+        },
+    }
+}
+
 /// Boots, loads both copies, breaks the rule or does not, and unloads them.
 fn child(images: &Path, code: &str) -> Result<()> {
     thread::spawn(|| {
@@ -152,10 +176,9 @@ fn child(images: &Path, code: &str) -> Result<()> {
         eprintln!("no result in {} s of real time", LIMIT.as_secs());
         std::process::exit(1);
     });
-    ntsim::boot(Options {
-        spin_limit: Duration::from_secs(2),
-        ..Options::default()
-    });
+    let code = code.parse()?;
+    let (rule, _) = breaker_ioctl::rule_of(code).context("no such rule")?;
+    ntsim::boot(options(rule.machine));
     let load = |name: &str| -> Result<Driver> {
         let driver = Driver::load(&images.join(name))?;
         let status = driver.start();
@@ -165,7 +188,7 @@ fn child(images: &Path, code: &str) -> Result<()> {
     let (breaker, below) = (load(DRIVER)?, load(BELOW)?);
     let device = File::open(DEVICE_NAME).context(DEVICE_NAME)?;
     device
-        .ioctl(code.parse()?, &[], 0)
+        .ioctl(code, rule.name.as_bytes(), 0)
         .context("the rule's control code")?;
     drop(device);
     breaker.unload()?;

@@ -24,6 +24,7 @@ pub enum Twin {
     Innocent,
 }
 
+// The input of a control code is the rule's name.
 /// First function code; lower ones are Microsoft's ("Defining I/O Control Codes").
 const FIRST: u32 = 0x800;
 
@@ -62,6 +63,19 @@ pub enum Stop {
     Hang,
 }
 
+/// Settings of the machine that some rules need.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Machine {
+    /// All that is on by default.
+    Usual,
+    /// Special pool guards the start of blocks instead of their end.
+    GuardInFront,
+    /// Force pending I/O requests.
+    ForcePending,
+    /// Low resources: everything that can fail does.
+    LowResources,
+}
+
 /// A rule that the driver breaks.
 #[derive(Clone, Copy, Debug)]
 pub struct Rule {
@@ -75,6 +89,8 @@ pub struct Rule {
     pub check: &'static str,
     /// The rule class of Driver Verifier, or the page that forbids it.
     pub page: &'static str,
+    /// What the machine has to be set to.
+    pub machine: Machine,
     /// Whether there is a legal neighbour to try.
     pub has_twin: bool,
 }

@@ -6,13 +6,13 @@ use breaker_ioctl::Twin;
 use wdk_sys::{
     DEVICE_OBJECT, DRIVER_OBJECT, FILE_DEVICE_UNKNOWN, IRP_MJ_DEVICE_CONTROL, NTSTATUS,
     PCUNICODE_STRING, PDEVICE_OBJECT, PDRIVER_OBJECT, PIRP, STATUS_INVALID_DEVICE_REQUEST,
-    STATUS_OBJECT_NAME_COLLISION, STATUS_SUCCESS, UNICODE_STRING,
+    STATUS_OBJECT_NAME_COLLISION, STATUS_REVISION_MISMATCH, STATUS_SUCCESS, UNICODE_STRING,
 };
 
 use crate::{
     below,
     nt::nt,
-    request::{complete, current},
+    request::{complete, current, system_buffer},
     rules,
     unicode::unicode,
 };
@@ -99,9 +99,13 @@ unsafe extern "C" fn dispatch(device: PDEVICE_OBJECT, irp: PIRP) -> NTSTATUS {
         return complete(irp, STATUS_SUCCESS);
     }
     // SAFETY: A device control request.
-    let code = unsafe { stack.Parameters.DeviceIoControl }.IoControlCode;
-    let Some((rule, twin)) = breaker_ioctl::rule_of(code) else {
-        return complete(irp, STATUS_INVALID_DEVICE_REQUEST);
+    let control = unsafe { stack.Parameters.DeviceIoControl };
+    let known = breaker_ioctl::rule_of(control.IoControlCode).filter(|(rule, _)| {
+        // The input is the rule's name: numbers change from version to version.
+        system_buffer(irp, control.InputBufferLength) == rule.name.as_bytes()
+    });
+    let Some((rule, twin)) = known else {
+        return complete(irp, STATUS_REVISION_MISMATCH);
     };
     let Some(routine) = rules::find(rule.name) else {
         return complete(irp, STATUS_INVALID_DEVICE_REQUEST);

@@ -41,6 +41,19 @@ pub(crate) fn current<'a>(irp: PIRP) -> &'a mut IO_STACK_LOCATION {
     unsafe { &mut *stack }
 }
 
+/// The input of a buffered control code.
+pub(crate) fn system_buffer<'a>(irp: PIRP, bytes: u32) -> &'a [u8] {
+    // SAFETY: The request is ours.
+    let associated = unsafe { (*irp).AssociatedIrp };
+    // SAFETY: The form that buffered requests use.
+    let buffer = unsafe { associated.SystemBuffer }.cast::<u8>();
+    if buffer.is_null() {
+        return &[];
+    }
+    // SAFETY: The system's buffer holds the input, and is ours until the request is completed.
+    unsafe { core::slice::from_raw_parts(buffer, bytes as usize) }
+}
+
 /// IoGetNextIrpStackLocation.
 fn next<'a>(irp: PIRP) -> &'a mut IO_STACK_LOCATION {
     let stack = peek(stack_pointer(irp));

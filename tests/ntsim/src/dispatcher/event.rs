@@ -82,6 +82,7 @@ fn initialize(call: &Call) -> u64 {
         ke::SYNCHRONIZATION_EVENT
     };
     let event = call.addr(0);
+    crate::irql::order::require_resident(call, event);
     if let Some((object, what)) = super::in_use(event, 1) {
         stop::bug_check(
             0xc4,
@@ -95,6 +96,7 @@ fn initialize(call: &Call) -> u64 {
 
 fn set(call: &Call) -> u64 {
     let event = call.addr(0);
+    crate::irql::order::require_resident(call, event);
     check(event, "KeSetEvent");
     if call.u8(2) != 0 && crate::irql::current() > APC_LEVEL {
         let irql = crate::irql::current();

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 
 use super::{Sleep, Timeout, lock};
 use crate::gate::{Call, IrqlRule, Routine};
+use crate::irql::order::{self, require_resident};
 use crate::irql::{self, APC_LEVEL, DISPATCH_LEVEL};
 use crate::layout::ke::{self, FastMutex, Header, Mutant};
 use crate::stop::{self, Stop};
@@ -86,6 +87,8 @@ pub const ROUTINES: &[Routine] = &[
 
 fn initialize(call: &Call) -> u64 {
     let mutant = Mutant(call.addr(0));
+    order::forget(mutant.0, 1);
+    require_resident(call, mutant.0);
     super::event::make(mutant.0, ke::MUTANT, true);
     Header(mutant.0).size().set(14);
     mutant.list().set([0, 0]);
@@ -93,6 +96,16 @@ fn initialize(call: &Call) -> u64 {
     mutant.abandoned().set(0);
     mutant.apc_disable().set(1);
     0
+}
+
+/// Whether a dispatcher object is a mutex.
+pub(super) fn is_mutex(object: usize) -> bool {
+    Header(object).kind().get() & 0x7f == ke::MUTANT
+}
+
+/// Whether it is one that the current thread owns.
+pub(super) fn is_owned(object: usize) -> bool {
+    is_mutex(object) && Mutant(object).owner().get() == thread::current().object
 }
 
 /// Gives a mutex to a thread; owning one disables normal kernel APCs (KeWaitForSingleObject, "mutex" remarks).
@@ -125,15 +138,21 @@ fn release(call: &Call) -> u64 {
         );
     }
     let next = previous + 1;
+    let mut released = false;
     if next == 1 {
         mutant.owner().set(0);
         if mutant.apc_disable().get() != 0 {
             thread.kernel_apc_disable.fetch_add(1, Ordering::Relaxed);
         }
         thread.owned_mutexes.fetch_sub(1, Ordering::Relaxed);
+        released = true;
         state.signal(object, 1);
     } else {
         header.signal_state().set(next);
+    }
+    drop(state);
+    if released {
+        order::released(object);
     }
     u64::from(previous.cast_unsigned())
 }
@@ -164,12 +183,14 @@ fn enter(mutex: FastMutex, caller: usize) {
             "a fast mutex is acquired twice by one thread",
         );
     }
+    order::acquiring(mutex.0);
     loop {
         {
             let _state = lock();
             if mutex.count().get() == 1 {
                 mutex.count().set(0);
                 mutex.owner().set(thread.object);
+                order::acquired(mutex.0);
                 return;
             }
             mutex.contention().set(mutex.contention().get() + 1);
@@ -194,7 +215,7 @@ fn leave(mutex: FastMutex, routine: &str) {
         stop::bug_check(
             0xc4,
             [
-                if owner == 0 { 0x1006 } else { 0x1005 },
+                if owner == 0 { 0x1007 } else { 0x1004 },
                 mutex.0 as u64,
                 0,
                 0,
@@ -202,6 +223,7 @@ fn leave(mutex: FastMutex, routine: &str) {
             text,
         );
     }
+    order::released(mutex.0);
     let mut state = lock();
     mutex.owner().set(0);
     mutex.count().set(1);
@@ -211,6 +233,8 @@ fn leave(mutex: FastMutex, routine: &str) {
 /// Writes a free fast mutex; `ExInitializeFastMutex` is inline in drivers.
 fn guarded_initialize(call: &Call) -> u64 {
     let mutex = FastMutex(call.addr(0));
+    order::forget(mutex.0, 1);
+    require_resident(call, mutex.0);
     mutex.count().set(1);
     mutex.owner().set(0);
     mutex.contention().set(0);
@@ -220,6 +244,7 @@ fn guarded_initialize(call: &Call) -> u64 {
 
 fn fast_acquire(call: &Call) -> u64 {
     let mutex = FastMutex(call.addr(0));
+    require_resident(call, mutex.0);
     let old = irql::raise_to(APC_LEVEL);
     enter(mutex, call.caller());
     mutex.old_irql().set(old.into());
@@ -235,6 +260,7 @@ fn fast_try(call: &Call) -> u64 {
     mutex.count().set(0);
     mutex.owner().set(thread::current().object);
     mutex.old_irql().set(irql::raise_to(APC_LEVEL).into());
+    order::acquired(mutex.0);
     1
 }
 

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use super::{Sleep, Timeout};
 use crate::clock;
 use crate::gate::{Call, IrqlRule, Routine};
+use crate::irql::order;
 use crate::irql::{self, APC_LEVEL, DISPATCH_LEVEL};
 use crate::mem::{peek, poke};
 use crate::stop::{self, Stop};
@@ -141,7 +142,19 @@ fn check(routine: &str, object: usize, timeout: Timeout) {
 fn finish(routine: &str, call: &Call, objects: &[usize], all: bool, limit: Timeout) -> u64 {
     let before = clock::interrupt_time();
     super::apc::deliver();
+    for &object in objects {
+        order::require_resident(call, object);
+        if limit != Timeout::Zero && super::mutex::is_mutex(object) && !order::holds(object) {
+            order::acquiring(object);
+        }
+    }
+    check_user_wait(call, objects);
     let status = super::wait(objects, all, limit, Sleep::Wanted, call.caller());
+    for &object in objects {
+        if super::mutex::is_owned(object) && !order::holds(object) {
+            order::acquired(object);
+        }
+    }
     let waited = clock::interrupt_time() - before;
     if waited > 10_000 {
         trace::event(EventKind::Wait, call.caller(), || {
@@ -152,6 +165,30 @@ fn finish(routine: &str, call: &Call, objects: &[usize], all: bool, limit: Timeo
         });
     }
     u64::from(status)
+}
+
+/// A wait in `UserMode` lets the stack of the waiter be paged out: no object may be there (sub-code 123).
+fn check_user_wait(call: &Call, objects: &[usize]) {
+    let user_mode = match call.routine() {
+        "KeWaitForSingleObject" => call.u8(2) != 0,
+        "KeWaitForMultipleObjects" => call.u8(4) != 0,
+        _ => false,
+    };
+    let (low, high) = call.thread().stack_limits();
+    let on_stack = objects
+        .iter()
+        .find(|object| (low..high).contains(*object))
+        .filter(|_| user_mode);
+    if let Some(&object) = on_stack {
+        stop::violation(
+            Stop::verifier(0x123),
+            [object as u64, 0, 0],
+            format!(
+                "{} in UserMode for {object:#x}, which is on the stack",
+                call.routine()
+            ),
+        );
+    }
 }
 
 fn wait_single(call: &Call) -> u64 {

@@ -31,6 +31,7 @@ pub const ROUTINES: &[Routine] = &[
 ];
 
 fn initialize(call: &Call) -> u64 {
+    crate::irql::order::require_resident(call, call.addr(0));
     let header = Header(call.addr(0));
     super::event::make(call.addr(0), ke::SEMAPHORE, false);
     header.size().set(8);

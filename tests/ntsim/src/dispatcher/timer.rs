@@ -68,6 +68,7 @@ fn make(timer: usize, kind: u8) -> u64 {
 }
 
 fn initialize(call: &Call) -> u64 {
+    crate::irql::order::require_resident(call, call.addr(0));
     make(call.addr(0), ke::NOTIFICATION_TIMER)
 }
 

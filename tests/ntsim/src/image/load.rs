@@ -278,10 +278,13 @@ fn protect(memory: &Memory, header_bytes: usize, sections: &[Section]) {
         if section.executable {
             protection |= libc::PROT_EXEC;
         }
-        arena::protect(
+        let (base, bytes) = (
             memory.base + section.rva as usize,
             arena::pages(section.bytes as usize),
-            protection,
         );
+        arena::protect(base, bytes, protection);
+        if section.is_pageable() {
+            crate::pageable::add(base, bytes, protection);
+        }
     }
 }

@@ -238,6 +238,7 @@ impl Image {
     /// Makes the image's memory inaccessible, for ever.
     pub(crate) fn unload(&self) {
         self.loaded.store(false, Ordering::Release);
+        crate::pageable::remove(self.base, self.bytes);
         arena::unmap(self.base, self.bytes);
     }
 

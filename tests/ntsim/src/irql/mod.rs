@@ -2,6 +2,7 @@
 //!
 //! Each simulated thread counts as a processor of its own as far as IRQL goes: raising it stops nobody else.
 
+pub(crate) mod order;
 pub mod processors;
 pub mod spin_lock;
 
@@ -63,7 +64,11 @@ pub fn current() -> u8 {
 }
 
 fn set(irql: u8) {
-    thread::current().irql.store(irql, Ordering::Release);
+    let thread = thread::current();
+    if irql >= DISPATCH_LEVEL && thread.irql() < DISPATCH_LEVEL {
+        crate::pageable::trim();
+    }
+    thread.irql.store(irql, Ordering::Release);
 }
 
 /// Raises the IRQL for the kernel's own purposes and returns the old one. Never lowers.

@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use super::{DISPATCH_LEVEL, current, lower_to, set};
+use super::{DISPATCH_LEVEL, current, lower_to, order, set};
 use crate::gate::{Call, IrqlRule, Routine};
 use crate::layout::ke::LockQueueHandle;
 use crate::stop::{self, Stop};
@@ -30,7 +30,7 @@ pub const ROUTINES: &[Routine] = &[
         name: "KeAcquireSpinLockRaiseToDpc",
         args: 1,
         irql: ACQUIRE,
-        run: |call| acquire(call.addr(0), true).into(),
+        run: |call| acquire_for(call, true).into(),
     },
     Routine {
         name: "KeReleaseSpinLock",
@@ -133,6 +133,8 @@ fn word(lock: usize) -> &'static AtomicUsize {
 }
 
 fn initialize(call: &Call) -> u64 {
+    order::forget(call.addr(0), 1);
+    order::require_resident(call, call.addr(0));
     word(aligned(call.addr(0))).store(0, Ordering::Release);
     0
 }
@@ -165,6 +167,7 @@ fn acquire(lock: usize, raise: bool) -> u8 {
             format!("spin lock {lock:#x} is acquired twice by one thread"),
         );
     }
+    order::acquiring(lock);
     let old = current();
     set(DISPATCH_LEVEL);
     let mut spins = 0_u32;
@@ -186,20 +189,27 @@ fn acquire(lock: usize, raise: bool) -> u8 {
             old_irql: raise.then_some(old),
         })
     });
+    order::acquired(lock);
     old
 }
 
 fn stuck(lock: usize) -> ! {
     let value = word(lock).load(Ordering::Relaxed);
-    let owner = match thread::by_object(value & !1) {
-        Some(owner) => format!("held by thread {} \"{}\"", owner.id, owner.name),
-        None => format!("its word is {value:#x}: not initialised?"),
-    };
-    stop::bug_check(
-        0xc4,
-        [0x1002, lock as u64, value as u64, 0],
-        format!("spin lock {lock:#x} is never released; {owner}"),
-    );
+    match thread::by_object(value & !1) {
+        Some(owner) => stop::bug_check(
+            0x133,
+            [0, lock as u64, owner.object as u64, 0],
+            format!(
+                "spin lock {lock:#x} is never released by its holder, thread {} \"{}\"",
+                owner.id, owner.name
+            ),
+        ),
+        None => stop::bug_check(
+            0xc4,
+            [0x1002, lock as u64, value as u64, 0],
+            format!("spin lock {lock:#x} was never initialised: its word is {value:#x}"),
+        ),
+    }
 }
 
 /// Releases a spin lock of the current thread, checking that it was acquired in the matching way.
@@ -211,13 +221,15 @@ fn release(lock: usize, new_irql: Option<u8>) {
     });
     let Some(found) = found else {
         let value = word(aligned(lock)).load(Ordering::Relaxed);
-        let owner = thread::by_object(value & !1).map_or("nobody".to_owned(), |owner| {
+        let other = thread::by_object(value & !1);
+        let owner = other.as_ref().map_or("nobody".to_owned(), |owner| {
             format!("thread {} \"{}\"", owner.id, owner.name)
         });
+        let sub = if other.is_some() { 0x1004 } else { 0x1007 };
         let text = format!(
             "spin lock {lock:#x} is released by a thread that does not hold it; owner: {owner}"
         );
-        stop::bug_check(0xc4, [0x1007, lock as u64, 0, 0], text);
+        stop::bug_check(0xc4, [sub, lock as u64, 0, 0], text);
     };
     if let (Some(new), Some(old)) = (new_irql, found.old_irql)
         && new != old
@@ -234,6 +246,7 @@ fn release(lock: usize, new_irql: Option<u8>) {
             "a lock acquired at DPC level is released to a lower IRQL",
         );
     }
+    order::released(lock);
     // The last touch of the lock's memory: from here on another thread may own it and free it.
     word(lock).store(0, Ordering::Release);
     if let Some(new) = new_irql {
@@ -249,8 +262,13 @@ fn release_lock(call: &Call) -> u64 {
     0
 }
 
+fn acquire_for(call: &Call, raise: bool) -> u8 {
+    order::require_resident(call, call.addr(0));
+    acquire(call.addr(0), raise)
+}
+
 fn acquire_at_dpc(call: &Call) -> u64 {
-    acquire(call.addr(0), false);
+    acquire_for(call, false);
     0
 }
 
@@ -269,20 +287,21 @@ fn try_acquire(call: &Call) -> u64 {
                 old_irql: None,
             })
         });
+        order::acquired(lock);
     }
     u64::from(taken)
 }
 
 fn acquire_queued(call: &Call) -> u64 {
     let handle = LockQueueHandle(call.addr(1));
-    let old = acquire(call.addr(0), true);
+    let old = acquire_for(call, true);
     handle.lock().set(call.addr(0));
     handle.old_irql().set(old);
     0
 }
 
 fn acquire_queued_at_dpc(call: &Call) -> u64 {
-    acquire(call.addr(0), false);
+    acquire_for(call, false);
     LockQueueHandle(call.addr(1)).lock().set(call.addr(0));
     0
 }

@@ -10,6 +10,7 @@ use crate::layout::mm::{
     ALLOCATED_FIXED_SIZE, MAPPED_TO_SYSTEM_VA, Mdl, PAGES_LOCKED, PARTIAL, PARTIAL_HAS_BEEN_MAPPED,
     SOURCE_IS_NONPAGED_POOL, WRITE_OPERATION,
 };
+use crate::pageable;
 use crate::pool::{self, PoolKind};
 use crate::stop::{self, Stop};
 
@@ -277,6 +278,7 @@ pub(super) fn mm_probe_and_lock_pages(call: &Call) -> u64 {
         );
     }
     let address = mdl.virtual_address();
+    pageable::pin(address, mdl.byte_count as usize);
     let count = span_pages(address, mdl.byte_count as usize);
     let bad = (0..count)
         .map(|n| mdl.start_va + n * PAGE)
@@ -309,6 +311,7 @@ pub(super) fn mm_probe_and_lock_pages(call: &Call) -> u64 {
 
 /// Locks the pages of a list for the kernel itself.
 pub fn lock(mdl: &mut Mdl) {
+    pageable::pin(mdl.virtual_address(), mdl.byte_count as usize);
     mdl.flags |= PAGES_LOCKED;
     fill_page_numbers(mdl);
 }
@@ -318,6 +321,7 @@ pub fn unlock(mdl: &mut Mdl) {
     if mdl.flags & MAPPED_TO_SYSTEM_VA != 0 {
         unmap(mdl);
     }
+    pageable::unpin(mdl.virtual_address(), mdl.byte_count as usize);
     mdl.flags &= !(PAGES_LOCKED | WRITE_OPERATION);
 }
 

@@ -101,19 +101,19 @@ pub const ROUTINES: &[Routine] = &[
         name: "MmLockPagableDataSection",
         args: 1,
         irql: AT_APC,
-        run: query::image_section_handle,
+        run: query::lock_section,
     },
     Routine {
         name: "MmUnlockPagableImageSection",
         args: 1,
         irql: AT_APC,
-        run: nothing,
+        run: query::unlock_section,
     },
     Routine {
         name: "MmPageEntireDriver",
         args: 1,
         irql: AT_APC,
-        run: query::image_section_handle,
+        run: query::image_handle,
     },
     Routine {
         name: "MmResetDriverPaging",

@@ -2,7 +2,7 @@
 
 use crate::gate::{self, Call};
 use crate::layout::mm::UnicodeString;
-use crate::{arena, image, rtl, stop};
+use crate::{arena, image, pageable, rtl, stop};
 
 /// Kernel routines, kernel variables and the bench's own services, by name. The page: exports of ntoskrnl and hal only.
 pub(super) fn mm_get_system_routine_address(call: &Call) -> u64 {
@@ -42,7 +42,26 @@ pub(super) fn probe_for_read(call: &Call) -> u64 {
     0
 }
 
-/// An opaque handle for a section of the image that contains the address.
-pub(super) fn image_section_handle(call: &Call) -> u64 {
+/// An opaque handle for the image that contains the address.
+pub(super) fn image_handle(call: &Call) -> u64 {
     image::find(call.addr(0)).map_or(0, |image| image.base as u64)
+}
+
+/// Locks the section that contains the address; its handle is its address.
+pub(super) fn lock_section(call: &Call) -> u64 {
+    let image = image::find(call.addr(0));
+    let section = image.and_then(|image| Some((image.base, image.section(call.addr(0))?)));
+    section.map_or(0, |(base, section)| {
+        let start = base + section.rva as usize;
+        pageable::pin(start, section.bytes as usize);
+        start as u64
+    })
+}
+
+/// Undoes [`lock_section`].
+pub(super) fn unlock_section(call: &Call) -> u64 {
+    if let Some(section) = image::find(call.addr(0)).and_then(|image| image.section(call.addr(0))) {
+        pageable::unpin(call.addr(0), section.bytes as usize);
+    }
+    0
 }

@@ -166,6 +166,14 @@ pub fn freed_block(address: usize) -> Option<Block> {
 }
 
 fn nearby(blocks: &BTreeMap<usize, Block>, address: usize) -> Option<Block> {
+    if crate::options().pool_guard == crate::PoolGuard::Start
+        && let Some((_, block)) = blocks.range(address..=address + crate::arena::PAGE).next()
+        && block.address == block.pages
+        && address < block.pages
+    {
+        // The page in front of it is its guard, not that of its neighbour.
+        return Some(block.clone());
+    }
     // A block starts inside its first page: it may lie after an address in the same page.
     let (_, block) = blocks
         .range(..=address | (crate::arena::PAGE - 1))

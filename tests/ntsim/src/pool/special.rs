@@ -2,7 +2,9 @@
 
 use super::block::{self, Block};
 use super::{Contents, PAGE_ALIGNED_FROM, PoolKind, UNINITIALISED, slab, tag_text};
+use crate::PoolGuard;
 use crate::arena::{self, PAGE};
+use crate::pageable;
 use crate::stop::{self, Stop};
 use crate::thread;
 use crate::trace::{self, EventKind};
@@ -30,8 +32,9 @@ pub(super) fn allocate(
     let page_bytes = arena::pages(bytes);
     let pages = arena::reserve(bytes);
     arena::protect(pages, page_bytes, libc::PROT_READ | libc::PROT_WRITE);
-    // A page or more is page aligned; less ends at the next page, as far as the alignment allows.
-    let offset = if bytes >= PAGE_ALIGNED_FROM {
+    // A page or more is page aligned; less ends at the next page, as far as the alignment allows, or starts at a page.
+    let at_start = crate::options().pool_guard == PoolGuard::Start;
+    let offset = if bytes >= PAGE_ALIGNED_FROM || at_start {
         0
     } else {
         PAGE - bytes.next_multiple_of(ALIGNMENT)
@@ -41,6 +44,9 @@ pub(super) fn allocate(
     fill(address + bytes, page_bytes - offset - bytes, SLACK);
     if contents == Contents::Pattern {
         fill(address, bytes, UNINITIALISED);
+    }
+    if kind == PoolKind::Paged {
+        pageable::add(pages, page_bytes, libc::PROT_READ | libc::PROT_WRITE);
     }
     block::add(Block {
         address,
@@ -133,6 +139,9 @@ pub(super) fn release(address: usize, tag: u32, caller: usize) {
         fill(block.address, block.bytes, 0xDD);
         slab::free(block.address, block.bytes);
     } else {
+        if block.kind == PoolKind::Paged {
+            pageable::remove(block.pages, block.page_bytes);
+        }
         arena::retire(block.pages, block.page_bytes);
     }
 }

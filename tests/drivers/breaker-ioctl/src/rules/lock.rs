@@ -7,6 +7,7 @@ const DEADLOCK: &str = "deadlock detection";
 const ALWAYS: &str = "automatic checks";
 const DDI: &str = "DDI compliance";
 const IO: &str = "I/O verification";
+const ORDER: &str = "irql/order.rs";
 const SPIN: &str = "irql/spin_lock.rs";
 const MUTEX: &str = "dispatcher/mutex.rs";
 
@@ -19,17 +20,26 @@ pub(super) const GROUP: Group = Group {
 #[rustfmt::skip]
 const RULES: &[Rule] = &[
     rule("lock_acquired_twice", "a spin lock acquired twice by one thread", c4(0x1000), DEADLOCK, SPIN),
-    rule("lock_released_by_another", "a spin lock released by a thread that does not hold it", c4(0x1007), DEADLOCK, SPIN),
+    rule("lock_released_by_another", "a spin lock released by another thread than its holder", c4(0x1004), DEADLOCK, SPIN),
+    rule("lock_not_held", "a spin lock released that nobody holds", c4(0x1007), DEADLOCK, SPIN),
+    rule("lock_not_initialised", "a spin lock that was never initialised", c4(0x1002), DEADLOCK, SPIN),
+    rule("lock_order_inverted", "two spin locks taken in one order here, in the other there", c4(0x1001), DEADLOCK, ORDER),
+    rule("lock_order_inverted_in_three", "three locks in a circle, of two kinds, each pair in another thread", c4(0x1001), DEADLOCK, ORDER),
+    rule("lock_released_out_of_order", "a lock released before another one that was taken after it", c4(0x1003), DEADLOCK, ORDER),
+    rule("lock_in_paged_pool", "a spin lock in paged pool", c4(0xE1), "force IRQL checking", ORDER),
+    rule("event_in_paged_pool", "an event in paged pool", c4(0xE1), "force IRQL checking", ORDER),
+    rule("mutex_in_a_pageable_section", "a fast mutex in a section named `PAGE…`", c4(0xE1), "force IRQL checking", ORDER),
+    rule("wait_in_user_mode_on_the_stack", "a wait in `UserMode` for an object on the stack", c4(0x123), "miscellaneous checks", "dispatcher/routines.rs"),
     rule("lock_released_to_another_irql", "a spin lock released to another IRQL than it was acquired at", c4_with(0x20015, [Some(0), Some(1), None]), DDI, SPIN),
     rule("lock_of_dpc_level_released_below", "a lock acquired at DPC level released below it", c4(0x35), ALWAYS, SPIN),
     rule("lock_misaligned", "a spin lock that is not aligned", c4(0xE1), "force IRQL checking", SPIN),
-    rule("lock_never_released", "a spin lock that is never released", c4(0x1002), DEADLOCK, SPIN),
+    rule("lock_never_released", "a spin lock that is never released", stop(0x133, 0), "bug check 0x133", SPIN),
     rule("lock_held_at_a_wait", "a wait while a spin lock is held (Verifier: at `DISPATCH_LEVEL`)", c4(0x3B), ALWAYS, SPIN),
     rule("lock_held_at_a_lower_irql", "the IRQL lowered while a spin lock is held", c4(0x3B), "stricter than Windows", SPIN),
     rule("lock_held_at_a_call", "`IoCallDriver` while a spin lock is held", c4(0x3B), "stricter than Windows", SPIN),
     rule("fast_mutex_acquired_twice", "a fast mutex acquired twice by one thread", c4(0x1000), DEADLOCK, MUTEX),
-    rule("fast_mutex_released_by_another", "a fast mutex released by another thread", c4(0x1005), DEADLOCK, MUTEX),
-    rule("fast_mutex_not_held", "a fast mutex released that nobody holds", c4(0x1006), DEADLOCK, MUTEX),
+    rule("fast_mutex_released_by_another", "a fast mutex released by another thread", c4(0x1004), DEADLOCK, MUTEX),
+    rule("fast_mutex_not_held", "a fast mutex released that nobody holds", c4(0x1007), DEADLOCK, MUTEX),
     rule("unsafe_mutex_acquired_with_apcs", "`ExAcquireFastMutexUnsafe` with APCs enabled", c4(0x39), ALWAYS, MUTEX),
     rule("unsafe_mutex_released_with_apcs", "`ExReleaseFastMutexUnsafe` with APCs enabled", c4(0x3A), ALWAYS, MUTEX),
     rule("mutex_released_by_another", "`KeReleaseMutex` by another thread", stop(0x1E, 0xC000_0046), "KeReleaseMutex", MUTEX),

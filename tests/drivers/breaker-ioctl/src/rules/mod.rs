@@ -9,7 +9,7 @@ mod object;
 mod pool;
 mod unload;
 
-use crate::{Group, Rule, Stop};
+use crate::{Group, Machine, Rule, Stop};
 
 pub(crate) const GROUPS: &[Group] = &[
     pool::GROUP,
@@ -67,8 +67,14 @@ const fn rule(
         stop,
         check,
         page,
+        machine: Machine::Usual,
         has_twin: true,
     }
+}
+
+/// A rule that needs a setting of the machine.
+const fn on(machine: Machine, rule: Rule) -> Rule {
+    Rule { machine, ..rule }
 }
 
 /// A rule without one.

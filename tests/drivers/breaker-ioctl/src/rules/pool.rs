@@ -1,7 +1,7 @@
 //! Pool.
 
-use super::{alone, c4, c4_with, plain, rule, stop};
-use crate::{Group, Rule, Stop};
+use super::{alone, c4, c4_with, on, plain, rule, stop};
+use crate::{Group, Machine, Rule, Stop};
 
 const ALWAYS: &str = "automatic checks";
 const SPECIAL: &str = "special pool";
@@ -36,6 +36,7 @@ const RULES: &[Rule] = &[
     rule("pool_overrun", "a touch beyond the end of a block, which lies before an inaccessible page", plain(0xD6), SPECIAL, "signal.rs"),
     rule("pool_overrun_of_slack", "a byte after the end of a block overwritten before the page ends, found at the free", Stop::BugCheck(0xC1, [None, None, Some(20), Some(0x24)]), SPECIAL, "pool/special.rs"),
     rule("pool_underrun", "a byte in front of a block overwritten, found at the free", Stop::BugCheck(0xC1, [None, None, Some(20), Some(0x23)]), SPECIAL, "pool/special.rs"),
+    on(Machine::GuardInFront, rule("pool_underrun_at_once", "a touch in front of a block, where special pool guards the start (\"verify start\")", plain(0xD6), SPECIAL, "signal.rs")),
     rule("pool_use_after_free", "a touch of freed memory", plain(0xD5), SPECIAL, "signal.rs"),
     rule("pool_use_after_free_by_the_kernel", "freed memory given to a kernel routine", plain(0xD5), SPECIAL, "signal.rs"),
     alone("rundown_free_of_another", "`ExFreeCacheAwareRundownProtection` of something else", stop(0xC2, 0x07), "bug check 0xC2", "ex/rundown.rs"),

@@ -1,6 +1,6 @@
 //! Locks, regions, waits, callbacks and threads.
 
-use core::ptr;
+use core::{cell::UnsafeCell, ptr};
 
 use wdk_sys::{_WAIT_TYPE::WaitAny, DEVICE_OBJECT, KDPC, KEVENT, KMUTEX, KSEMAPHORE, PVOID};
 
@@ -16,6 +16,15 @@ use crate::{
 table![
     lock_acquired_twice,
     lock_released_by_another,
+    lock_not_held,
+    lock_not_initialised,
+    lock_order_inverted,
+    lock_order_inverted_in_three,
+    lock_released_out_of_order,
+    lock_in_paged_pool,
+    event_in_paged_pool,
+    mutex_in_a_pageable_section,
+    wait_in_user_mode_on_the_stack,
     lock_released_to_another_irql,
     lock_of_dpc_level_released_below,
     lock_misaligned,
@@ -92,6 +101,151 @@ fn lock_released_by_another(bench: &Bench) {
     }
     thread::join(thread);
     free(lock);
+}
+
+fn lock_not_held(bench: &Bench) {
+    with(|lock| {
+        let old = acquire(lock);
+        release(lock, old);
+        bench.if_guilty(|| at(DISPATCH, || release(lock, DISPATCH)));
+    });
+}
+
+fn lock_not_initialised(bench: &Bench) {
+    with(|lock: *mut u64| {
+        poke(lock, bench.either(0xB5B5_B5B5_B5B5_B5B5, 0));
+        let old = acquire(lock);
+        release(lock, old);
+    });
+}
+
+/// Takes two locks, and releases them.
+fn both(first: *mut u64, second: *mut u64) {
+    let old = acquire(first);
+    nt!(KeAcquireSpinLockAtDpcLevel(second));
+    nt!(KeReleaseSpinLockFromDpcLevel(second));
+    release(first, old);
+}
+
+fn lock_order_inverted(bench: &Bench) {
+    let (one, other) = (new(), new());
+    both(one, other);
+    if bench.guilty() {
+        both(other, one);
+    } else {
+        both(one, other);
+    }
+    free(one);
+    free(other);
+}
+
+/// A fast mutex and two spin locks, in a block.
+struct Three {
+    mutex: *mut wdk_sys::FAST_MUTEX,
+    second: *mut u64,
+    third: *mut u64,
+}
+
+unsafe extern "C" fn mutex_then_second(three: PVOID) {
+    let three: &Three = three_of(three);
+    nt!(ExAcquireFastMutex(three.mutex));
+    let old = acquire(three.second);
+    release(three.second, old);
+    nt!(ExReleaseFastMutex(three.mutex));
+}
+
+unsafe extern "C" fn second_then_third(three: PVOID) {
+    let three: &Three = three_of(three);
+    both(three.second, three.third);
+}
+
+fn three_of<'a>(three: PVOID) -> &'a Three {
+    // SAFETY: The threads get such a structure, which outlives them.
+    unsafe { &*three.cast::<Three>() }
+}
+
+fn lock_order_inverted_in_three(bench: &Bench) {
+    let three = Three {
+        mutex: fast_mutex(),
+        second: new(),
+        third: new(),
+    };
+    let context = (&raw const three).cast_mut();
+    thread::run(mutex_then_second, context);
+    thread::run(second_then_third, context);
+    // Trying is no waiting: it closes no circle. The mutex is taken with the third lock held.
+    let old = acquire(three.third);
+    bench.if_guilty(|| {
+        lower_behind(APC);
+        nt!(ExAcquireFastMutex(three.mutex));
+    });
+    release(three.third, old);
+    free(three.mutex);
+    free(three.second);
+    free(three.third);
+}
+
+fn lock_released_out_of_order(bench: &Bench) {
+    let (first, second) = (new(), new());
+    let old = acquire(first);
+    nt!(KeAcquireSpinLockAtDpcLevel(second));
+    if bench.guilty() {
+        nt!(KeReleaseSpinLockFromDpcLevel(first));
+        release(second, old);
+    } else {
+        nt!(KeReleaseSpinLockFromDpcLevel(second));
+        release(first, old);
+    }
+    free(first);
+    free(second);
+}
+
+/// Nonpaged for the innocent.
+fn paged_if_guilty(bench: &Bench) -> PVOID {
+    if bench.guilty() {
+        super::mdl::paged()
+    } else {
+        crate::nt::pool(100)
+    }
+}
+
+fn lock_in_paged_pool(bench: &Bench) {
+    let lock = paged_if_guilty(bench);
+    let old = acquire(lock.cast());
+    release(lock.cast(), old);
+    free(lock);
+}
+
+fn event_in_paged_pool(bench: &Bench) {
+    let event = paged_if_guilty(bench);
+    nt!(KeInitializeEvent(event.cast(), 0, 0));
+    free(event);
+}
+
+/// Memory of the image.
+struct Words(UnsafeCell<[u64; 8]>);
+
+// SAFETY: Only the kernel's routines touch it.
+unsafe impl Sync for Words {}
+
+fn mutex_in_a_pageable_section(bench: &Bench) {
+    #[unsafe(link_section = "PAGEDATA")]
+    static PAGEABLE: Words = Words(UnsafeCell::new([0; 8]));
+    static RESIDENT: Words = Words(UnsafeCell::new([0; 8]));
+    let mutex = bench.either(&PAGEABLE, &RESIDENT).0.get();
+    nt!(KeInitializeGuardedMutex(mutex.cast()));
+}
+
+fn wait_in_user_mode_on_the_stack(bench: &Bench) {
+    let mut event = KEVENT::default();
+    nt!(KeInitializeEvent(&raw mut event, 0, 1));
+    nt!(KeWaitForSingleObject(
+        (&raw mut event).cast(),
+        0,
+        bench.either(1, 0),
+        0,
+        ptr::null_mut()
+    ));
 }
 
 fn lock_released_to_another_irql(bench: &Bench) {

@@ -4,10 +4,10 @@ use core::{arch::asm, ffi::c_void, ptr};
 
 use wdk_sys::UNICODE_STRING;
 
-use super::table;
+use super::{mdl::paged, table};
 use crate::{
     driver::Bench,
-    nt::{byte, free, memcpy, nt, peek, poke, pool, with},
+    nt::{APC, DISPATCH, at, byte, free, memcpy, nt, peek, poke, pool, with},
 };
 
 table![
@@ -15,6 +15,9 @@ table![
     bad_pointer_for_the_kernel,
     not_canonical,
     never_mapped,
+    paged_pool_at_dispatch,
+    pageable_code_at_dispatch,
+    paged_pool_for_the_kernel_at_dispatch,
     write_to_code,
     execution_of_data,
     illegal_instruction,
@@ -50,6 +53,32 @@ fn never_mapped(bench: &Bench) {
     // Far beyond what a small machine has handed out, and in system space like our device.
     let far = bench.object().map_addr(|address| address | 0xFFF_FFFF_0000);
     peek(far.cast::<u64>());
+}
+
+fn paged_pool_at_dispatch(bench: &Bench) {
+    let block = paged();
+    poke(byte(block, 0), 1_u8);
+    at(bench.either(DISPATCH, APC), || peek(byte(block, 0)));
+    free(block);
+}
+
+#[unsafe(link_section = "PAGE")]
+#[inline(never)]
+extern "C" fn pageable_code() -> u32 {
+    core::hint::black_box(8)
+}
+
+fn pageable_code_at_dispatch(bench: &Bench) {
+    pageable_code();
+    at(bench.either(DISPATCH, APC), || pageable_code());
+}
+
+fn paged_pool_for_the_kernel_at_dispatch(bench: &Bench) {
+    let block = paged();
+    at(bench.either(DISPATCH, APC), || {
+        nt!(KeQueryInterruptTimePrecise(block.cast()));
+    });
+    free(block);
 }
 
 extern "C" fn code() -> u32 {

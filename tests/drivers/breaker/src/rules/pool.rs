@@ -39,6 +39,7 @@ table![
     pool_overrun,
     pool_overrun_of_slack,
     pool_underrun,
+    pool_underrun_at_once,
     pool_use_after_free,
     pool_use_after_free_by_the_kernel,
     rundown_free_of_another,
@@ -227,6 +228,10 @@ fn pool_underrun(bench: &Bench) {
     let block = pool(20);
     poke(byte(block, bench.either(-1, 0)), 1);
     free(block);
+}
+
+fn pool_underrun_at_once(bench: &Bench) {
+    pool_underrun(bench);
 }
 
 fn pool_use_after_free(bench: &Bench) {
