@@ -1,7 +1,7 @@
 //! Start of the simulated machine.
 
 use crate::gate::{Datum, Routine};
-use crate::{arena, argument, executive, gate, signal, trace};
+use crate::{arena, argument, burn, executive, gate, signal, trace};
 use core::time::Duration;
 use std::sync::OnceLock;
 
@@ -121,4 +121,5 @@ pub fn boot(options: Options) {
     executive::prepare();
     gate::install(&routines(), &data());
     executive::start();
+    burn::start();
 }

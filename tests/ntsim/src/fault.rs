@@ -6,7 +6,7 @@
 use crate::gate::Call;
 use crate::image::{self, Image};
 use crate::trace::{self, EventKind};
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 /// What kind of resource a fallible call wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +50,9 @@ pub fn should_fail(call: &Call, kind: FaultKind) -> bool {
     let number = plan.counted.fetch_add(1, Ordering::Relaxed) + 1;
     let nth = plan.nth.load(Ordering::Relaxed);
     let hit = nth != 0 && number == nth;
-    let fail = hit || (kind.is_allocation() && plan.all.load(Ordering::Relaxed));
+    let fail = hit
+        || (kind.is_allocation() && plan.all.load(Ordering::Relaxed))
+        || (kind != FaultKind::Object && draw());
     if fail {
         trace::event(EventKind::Fault, call.caller(), || {
             format!(
@@ -60,6 +62,22 @@ pub fn should_fail(call: &Call, kind: FaultKind) -> bool {
         });
     }
     fail
+}
+
+/// "Low Resources Simulation": some calls fail by chance, which the seed decides.
+fn draw() -> bool {
+    static DRAWS: AtomicU64 = AtomicU64::new(0);
+    let options = crate::options();
+    if options.low_resources == 0 {
+        return false;
+    }
+    // SplitMix64.
+    let step = 0x9E37_79B9_7F4A_7C15_u64;
+    let number = DRAWS.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
+    let mut value = options.seed.wrapping_add(number.wrapping_mul(step));
+    value = (value ^ (value >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    value = (value ^ (value >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    (value ^ (value >> 31)) % 10_000 < u64::from(options.low_resources)
 }
 
 /// Images that an `ImageAddress` parameter selects: the one it lies in, or all for 0.

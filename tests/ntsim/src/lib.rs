@@ -22,6 +22,7 @@ pub mod account;
 pub mod arena;
 mod argument;
 mod boot;
+mod burn;
 pub mod clock;
 pub mod dispatcher;
 pub mod driver;

@@ -6,10 +6,11 @@
 
 use crate::arena::{self, Kind};
 use crate::image::unwind::{self, Position, Registers};
+use crate::io::surrogate;
 use crate::irql::DISPATCH_LEVEL;
 use crate::stop::{self, EXIT_CODE};
 use crate::thread::{self, Frame, Thread};
-use crate::{image, pageable, pool};
+use crate::{burn, image, pageable, pool};
 use core::cell::Cell;
 use core::sync::atomic::{AtomicBool, Ordering};
 
@@ -30,6 +31,7 @@ pub(crate) fn install() {
     for signal in SIGNALS {
         set_handler(signal, on_fault as *const () as usize);
     }
+    set_handler(burn::SIGNAL, on_burn as *const () as usize);
     set_handler(libc::SIGALRM, on_watchdog as *const () as usize);
 }
 
@@ -37,7 +39,7 @@ fn set_handler(signal: i32, handler: usize) {
     // SAFETY: A zeroed `sigaction` is a valid one.
     let mut action: libc::sigaction = unsafe { core::mem::zeroed() };
     action.sa_sigaction = handler;
-    action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_NODEFER;
+    action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_NODEFER | libc::SA_RESTART;
     // SAFETY: The action is initialised and its handler has the signature that SA_SIGINFO asks for.
     unsafe { libc::sigaction(signal, &raw const action, core::ptr::null_mut()) };
 }
@@ -107,6 +109,48 @@ extern "C" fn on_watchdog(_: i32, _: *const libc::siginfo_t, _: *const libc::c_v
     // SAFETY: `_exit` is async-signal-safe and has no preconditions.
     unsafe { libc::_exit(EXIT_CODE) };
 }
+
+/// A thread has burnt too much processor time: it reports itself, if it is still in a driver's code.
+extern "C" fn on_burn(signal: i32, _: *const libc::siginfo_t, context: *mut libc::c_void) {
+    // SAFETY: The kernel passes a valid `ucontext_t` to an SA_SIGINFO handler.
+    let context = unsafe { &*context.cast::<libc::ucontext_t>() };
+    let registers = registers(&context.uc_mcontext.gregs);
+    let fault = Fault {
+        signal,
+        address: 0,
+        general_protection: false,
+        error: 0,
+        registers,
+    };
+    let Some(thread) = thread::try_current().filter(|thread| burn::is_accused(thread)) else {
+        return;
+    };
+    if image::find(fault.rip()).is_none() {
+        return;
+    }
+    let irql = thread.irql();
+    let code = if irql >= DISPATCH_LEVEL {
+        DPC_WATCHDOG
+    } else {
+        THREAD_STUCK
+    };
+    let text = format!(
+        "{} runs without a call of a kernel routine: {:?} of processor time and more",
+        stop::describe(fault.rip()),
+        crate::options().burn_limit
+    );
+    let stack = fault.stack(&thread.try_frames().unwrap_or_default(), true);
+    let first = if code == THREAD_STUCK {
+        thread.object as u64
+    } else {
+        0
+    };
+    stop::report(code, [first, 0, 0, 0], &text, &stack)
+}
+
+/// `DPC_WATCHDOG_VIOLATION` and `THREAD_STUCK_IN_DEVICE_DRIVER`.
+const DPC_WATCHDOG: u32 = 0x133;
+const THREAD_STUCK: u32 = 0xEA;
 
 extern "C" fn on_fault(signal: i32, info: *const libc::siginfo_t, context: *mut libc::c_void) {
     // SAFETY: The kernel passes a valid `ucontext_t` to an SA_SIGINFO handler.
@@ -488,6 +532,21 @@ impl Fault {
                 };
                 (0x7F, format!("{whose} ({} bytes)", known.bytes))
             }
+            Kind::Irp if inside && surrogate::is_hidden(address) => (
+                0xD5,
+                format!("the IRP 0x{:X}, which a driver below still has", known.base),
+            ),
+            Kind::Irp if !known.live => (
+                0xD5,
+                format!("freed IRP, in the page at 0x{:X}", known.base),
+            ),
+            Kind::Irp if !inside => (
+                0xD6,
+                format!(
+                    "beyond the end of the IRP in the page at 0x{:X}",
+                    known.base
+                ),
+            ),
             kind if !known.live => (
                 0x50,
                 format!(

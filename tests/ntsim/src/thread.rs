@@ -50,6 +50,10 @@ pub struct Thread {
     pub apcs: Mutex<Vec<crate::dispatcher::apc::Apc>>,
     /// Mutexes that the thread owns.
     pub owned_mutexes: AtomicU32,
+    /// Kernel routines that its drivers have called.
+    pub(crate) calls: AtomicU64,
+    /// Its number on the host.
+    pub(crate) native: AtomicI32,
     /// Set once the OS thread has left.
     pub exited: AtomicBool,
     control_region: usize,
@@ -197,6 +201,8 @@ impl Thread {
             top_level_irp: AtomicU64::new(0),
             apcs: Mutex::default(),
             owned_mutexes: AtomicU32::new(0),
+            calls: AtomicU64::new(0),
+            native: AtomicI32::new(0),
             exited: AtomicBool::new(false),
             control_region,
             stack: arena::map_stack(crate::options().driver_stack_bytes, id),
@@ -287,6 +293,10 @@ fn bind(thread: &Arc<Thread>) -> &'static Thread {
     // SAFETY: The list of all threads holds a reference for ever, so that the object is never freed.
     let eternal: &'static Thread = unsafe { &*Arc::as_ptr(thread) };
     CURRENT.set(Some(eternal));
+    // SAFETY: `gettid` has no preconditions.
+    eternal
+        .native
+        .store(unsafe { libc::gettid() }, Ordering::Relaxed);
     crate::signal::prepare_thread();
     const ARCH_SET_GS: libc::c_long = 0x1001;
     // SAFETY: Host code does not use GS on x86-64 Linux (thread-local storage is FS); the region stays mapped while the

@@ -11,7 +11,7 @@ use wdk_sys::{
 };
 
 use crate::{
-    nt::{DISPATCH, nt},
+    nt::{DISPATCH, nt, peek, sleep},
     request::{complete, current, finish, mark_pending, set_cancel_routine},
 };
 
@@ -47,6 +47,9 @@ pub(crate) const WITH_CANCEL_ROUTINE: u8 = 13;
 pub(crate) const ABOVE_DISPATCH: u8 = 14;
 /// Completes at `DISPATCH_LEVEL`.
 pub(crate) const AT_DISPATCH: u8 = 15;
+
+/// Completes, and reads the request afterwards.
+pub(crate) const TOUCH_AFTERWARDS: u8 = 16;
 
 static PENDING: AtomicPtr<IRP> = AtomicPtr::new(ptr::null_mut());
 
@@ -117,6 +120,13 @@ pub(crate) unsafe extern "C" fn dispatch(_device: PDEVICE_OBJECT, irp: PIRP) -> 
         WITH_CANCEL_ROUTINE => {
             set_cancel_routine(irp, Some(cancel));
             complete(irp, STATUS_SUCCESS)
+        }
+        TOUCH_AFTERWARDS => {
+            let status = complete(irp, STATUS_SUCCESS);
+            // The other thread has it back by then.
+            sleep(100);
+            peek(irp.cast::<u8>());
+            status
         }
         level @ (ABOVE_DISPATCH | AT_DISPATCH) => {
             let old = nt!(KfRaiseIrql(if level == AT_DISPATCH { 2 } else { 3 }));

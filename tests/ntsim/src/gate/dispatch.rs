@@ -6,6 +6,7 @@ use crate::stop::{self, Stop};
 use crate::thread::{self, Frame, Thread};
 use crate::trace::{self, What};
 use crate::{image, services};
+use core::sync::atomic::Ordering;
 
 /// Arguments passed on from one driver to another: no documented routine takes more.
 const FORWARDED: usize = 12;
@@ -25,6 +26,9 @@ pub(super) extern "C" fn dispatch(index: u64, frame: &GateFrame) -> u64 {
         registers: *frame,
         caller,
     });
+    // Only this thread writes it.
+    let calls = thread.calls.load(Ordering::Relaxed);
+    thread.calls.store(calls.wrapping_add(1), Ordering::Relaxed);
     let entry = table::entry(index);
     let mut call = Call {
         args,

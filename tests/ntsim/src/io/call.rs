@@ -8,6 +8,7 @@ use super::describe::{self, major_name};
 use super::device;
 use super::irp::{self, Life, Phase, Sending};
 use super::status;
+use super::surrogate;
 use crate::gate::{self, IrqlRule, Routine};
 use crate::image;
 use crate::irql::{self, DISPATCH_LEVEL};
@@ -81,6 +82,13 @@ pub fn call_driver(device: Device, irp: Irp, caller: usize) -> i32 {
         );
     }
     irql::require_no_lock("IoCallDriver");
+    if packet.copy_below(irp).is_some() {
+        violation(
+            0x205,
+            irp,
+            "IoCallDriver with an IRP that a driver below still has",
+        );
+    }
     if irp.cancel_routine().get() != 0 {
         violation(
             0x203,
@@ -96,10 +104,13 @@ pub fn call_driver(device: Device, irp: Irp, caller: usize) -> i32 {
             "IoCallDriver: no stack location is left (NO_MORE_IRP_STACK_LOCATIONS)",
         );
     }
+    let before = packet.life.lock().phase;
+    let hidden = surrogate::wanted(&packet, before, caller);
     let sending = Arc::new(Sending {
         location,
         completed: Mutex::new(None),
         forwarded: Mutex::new(false),
+        hidden,
     });
     {
         let mut life = packet.life.lock();
@@ -130,11 +141,17 @@ pub fn call_driver(device: Device, irp: Irp, caller: usize) -> i32 {
             describe::request(stack)
         )
     });
+    let (irp, stack) = if hidden {
+        let copy = surrogate::begin(irp, &packet);
+        (copy, copy.location(location))
+    } else {
+        (irp, stack)
+    };
     let before = irql::context();
     let result = dispatch(device, irp, major);
     check_context(irp, before, major);
     check_result(irp, &packet.life, stack, &sending, result);
-    result
+    if hidden { status::PENDING } else { result }
 }
 
 /// A completion routine must not be pageable (0x227).
@@ -282,6 +299,7 @@ pub fn accept_handed_back(irp: Irp, minor: u8, file: usize) -> Result<(), String
         location,
         completed: Mutex::new(None),
         forwarded: Mutex::new(false),
+        hidden: false,
     };
     life.sendings = vec![Arc::new(sending)];
     drop(life);

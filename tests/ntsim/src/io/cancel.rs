@@ -84,11 +84,16 @@ fn release(call: &Call) -> u64 {
 /// IoCancelIrp: sets the cancel flag and calls the cancel routine, if there is one, with the cancel lock held.
 fn cancel(call: &Call) -> bool {
     let irp = Irp(call.addr(0));
-    irp::require(irp, Stop::io(0x01), "IoCancelIrp");
+    let packet = irp::require(irp, Stop::io(0x01), "IoCancelIrp");
     irql::require_no_lock("IoCancelIrp");
     let old = irql::acquire_kernel_lock(lock_word());
-    irp.cancel().set(1);
-    let routine = set_routine(irp, 0);
+    let (irp, routine) = {
+        // The copy does not go while this is held.
+        let _life = packet.life.lock();
+        let irp = packet.copy_below(irp).unwrap_or(irp);
+        irp.cancel().set(1);
+        (irp, set_routine(irp, 0))
+    };
     trace::event(EventKind::Note, call.caller(), || {
         let found = if routine == 0 {
             "no cancel routine"

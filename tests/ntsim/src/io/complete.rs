@@ -1,8 +1,8 @@
 //! The way up: IoCompleteRequest and completion routines.
 
-use super::irp::{self, Origin, Phase};
+use super::irp::{self, Origin, Packet, Phase};
 use super::keep::Keep;
-use super::{build, describe, device, status};
+use super::{build, describe, device, status, surrogate};
 use crate::gate::{self, Call, IrqlRule, Routine};
 use crate::irql::{self, DISPATCH_LEVEL};
 use crate::layout::io::{
@@ -59,6 +59,16 @@ fn wants(control: u8, status: i32, cancelled: bool) -> bool {
 /// Completes an IRP: walks up the stack locations and runs completion routines until one keeps it, or the top is reached.
 pub fn complete(irp: Irp, caller: usize) {
     let packet = irp::require(irp, Stop::plain(0x44), "IoCompleteRequest");
+    if packet.copy_below(irp).is_some() {
+        stop::bug_check(
+            0x44,
+            [irp.0 as u64, 2, 0, 0],
+            format!(
+                "IoCompleteRequest of {:#x}, which a driver below still has",
+                irp.0
+            ),
+        );
+    }
     let final_status = irp.status().get();
     {
         let mut life = packet.life.lock();
@@ -112,6 +122,20 @@ pub fn complete(irp: Irp, caller: usize) {
             status::name(final_status)
         )
     });
+    climb(irp, &packet, Climb::Begins);
+}
+
+/// Where [`climb`] starts.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Climb {
+    /// At IoCompleteRequest.
+    Begins,
+    /// Where it was put off ([`surrogate`]).
+    GoesOn,
+}
+
+/// Goes up the stack locations.
+fn climb(irp: Irp, packet: &std::sync::Arc<Packet>, mut from: Climb) {
     loop {
         let location = irp.current_location().get();
         let stack = irp.location(location);
@@ -120,7 +144,9 @@ pub fn complete(irp: Irp, caller: usize) {
         let top = location == irp.stack_count().get();
         let (routine, context) = (stack.completion().get(), stack.context().get());
         let status_now = irp.status().get();
-        {
+        let goes_on = std::mem::replace(&mut from, Climb::Begins) == Climb::GoesOn;
+        if !goes_on {
+            let mut put_off = false;
             let mut life = packet.life.lock();
             let was_sent = !life.sendings.is_empty();
             while let Some(sending) = life
@@ -129,11 +155,18 @@ pub fn complete(irp: Irp, caller: usize) {
                 .filter(|sending| sending.location == location)
             {
                 *sending.completed.lock() = Some((pending, status_now));
+                put_off |= sending.hidden;
                 life.sendings.pop();
             }
             if was_sent && life.sendings.is_empty() && !top {
                 // Back with whoever sent it first, who kept this location for himself (IoSetNextIrpStackLocation).
                 life.phase = Phase::Idle;
+            }
+            if put_off {
+                drop(life);
+                stack.control().set(control | SL_PENDING_RETURNED);
+                put_off_climb(irp, packet);
+                return;
             }
         }
         irp.pending_returned().set(u8::from(pending));
@@ -154,7 +187,7 @@ pub fn complete(irp: Irp, caller: usize) {
             if call_routine(irp, routine, above, context) == status::MORE_PROCESSING_REQUIRED {
                 return;
             }
-            if top && irp::find(irp).is_none_or(|now| !std::sync::Arc::ptr_eq(&now, &packet)) {
+            if top && irp::find(irp).is_none_or(|now| !std::sync::Arc::ptr_eq(&now, packet)) {
                 let text = format!(
                     "completion routine {} freed the IRP but did not return \
                      STATUS_MORE_PROCESSING_REQUIRED",
@@ -189,6 +222,17 @@ pub fn complete(irp: Irp, caller: usize) {
             }
         }
     }
+}
+
+/// Goes on in another thread, at DISPATCH_LEVEL, with the request that this is the copy of.
+fn put_off_climb(copy: Irp, packet: &std::sync::Arc<Packet>) {
+    let packet = std::sync::Arc::clone(packet);
+    crate::ex::work::queue_host(move || {
+        let old = irql::raise_to(DISPATCH_LEVEL);
+        let irp = surrogate::end(copy, &packet);
+        climb(irp, &packet, Climb::GoesOn);
+        irql::lower_to(old);
+    });
 }
 
 /// Runs a completion routine and checks that it leaves the IRQL and APC state alone (0xC4/FA, FB).

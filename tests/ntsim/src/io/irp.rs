@@ -5,6 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
@@ -89,6 +90,8 @@ pub(crate) struct Sending {
     pub(crate) completed: Mutex<Option<(bool, i32)>>,
     /// The driver called sent it further down.
     pub(crate) forwarded: Mutex<bool>,
+    /// Its completion is put off to another thread ([`super::surrogate`]).
+    pub(crate) hidden: bool,
 }
 
 /// The life of an IRP.
@@ -103,6 +106,9 @@ pub(crate) struct Packet {
     pub(crate) origin: Origin,
     pub(crate) caller: usize,
     pub(crate) life: Mutex<Life>,
+    /// The copy that drivers below have, and what it is a copy of; 0 for none ([`super::surrogate`]).
+    pub(crate) surrogate: AtomicUsize,
+    pub(crate) original: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -181,9 +187,35 @@ fn insert(irp: Irp, origin: Origin, caller: usize) {
                 origin,
                 caller,
                 life,
+                surrogate: AtomicUsize::new(0),
+                original: AtomicUsize::new(0),
             }),
         )
     });
+}
+
+/// Adds a second address of a packet.
+pub(crate) fn alias(irp: Irp, packet: &Arc<Packet>) {
+    with(|packets| packets.live.insert(irp.0, Arc::clone(packet)));
+}
+
+/// Takes it back.
+pub(crate) fn forget_alias(irp: Irp) {
+    with(|packets| {
+        packets.live.remove(&irp.0);
+        packets.freed.insert(irp.0);
+    });
+}
+
+/// The packet on the page of an address, for fault reports.
+pub(crate) fn try_find_near(address: usize) -> Option<Arc<Packet>> {
+    let packets = PACKETS.try_lock()?;
+    let page = address & !(arena::PAGE - 1);
+    let live = &packets.as_ref()?.live;
+    let near = live
+        .iter()
+        .find(|(irp, _)| **irp & !(arena::PAGE - 1) == page);
+    near.map(|(_, packet)| Arc::clone(packet))
 }
 
 /// Frees an IRP whose owner the kernel is.
@@ -209,7 +241,10 @@ pub fn sent() -> Vec<usize> {
     });
     let mut sent: Vec<usize> = all
         .into_iter()
-        .filter(|(_, packet)| packet.life.lock().phase == Phase::Sent)
+        .filter(|(irp, packet)| {
+            packet.surrogate.load(Ordering::Acquire) != *irp
+                && packet.life.lock().phase == Phase::Sent
+        })
         .map(|(irp, _)| irp)
         .collect();
     sent.sort_unstable();

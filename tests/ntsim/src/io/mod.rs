@@ -11,6 +11,7 @@ pub mod file;
 pub mod irp;
 pub mod keep;
 pub mod status;
+pub(crate) mod surrogate;
 pub mod user;
 
 pub use device::HostDriver;

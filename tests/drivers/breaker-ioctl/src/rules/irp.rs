@@ -1,7 +1,7 @@
 //! I/O requests.
 
-use super::{alone, c4, c9, plain, rule, stop};
-use crate::{Group, Rule, Stop};
+use super::{alone, c4, c9, on, plain, rule, stop};
+use crate::{Group, Machine, Rule, Stop};
 
 const IO: &str = "I/O verification";
 const CALL: &str = "io/call.rs";
@@ -19,6 +19,11 @@ const RULES: &[Rule] = &[
     rule("irp_freed_twice", "`IoFreeIrp` of one that is not alive", c9(0x01), IO, IRP),
     rule("irp_reused_after_free", "`IoReuseIrp` of one that is not alive", c9(0x01), IO, IRP),
     rule("irp_cancelled_after_free", "`IoCancelIrp` of one that is not alive", c9(0x01), IO, "io/cancel.rs"),
+    rule("irp_touched_after_free", "a touch of a freed IRP", plain(0xD5), "special pool", "signal.rs"),
+    rule("irp_touched_beyond_its_end", "a touch beyond the stack locations of an IRP", plain(0xD6), "special pool", "signal.rs"),
+    on(Machine::ForcePending, rule("irp_touched_while_below", "a touch of an IRP between `IoCallDriver` and its completion routine", plain(0xD5), "force pending I/O requests", "io/surrogate.rs")),
+    on(Machine::ForcePending, rule("irp_touched_after_completion", "a driver below touches an IRP that it completed", plain(0xD5), "force pending I/O requests", "io/surrogate.rs")),
+    on(Machine::ForcePending, rule("irp_sent_again_while_hidden", "an IRP sent again after `IoCallDriver` returned `STATUS_PENDING`", c9(0x205), "force pending I/O requests", "io/call.rs")),
     alone("irp_of_a_thread_freed", "`IoFreeIrp` of a request of `IoBuildDeviceIoControlRequest`", c9(0x02), IO, IRP),
     rule("irp_sent_after_free", "`IoCallDriver` with a freed IRP", c9(0x03), IO, CALL),
     alone("irp_sent_to_no_device", "`IoCallDriver` to what is no device", c9(0x04), IO, CALL),

@@ -1,7 +1,7 @@
 //! Memory and code.
 
-use super::{alone, c4, plain, rule, stop};
-use crate::{Group, Rule};
+use super::{alone, c4, on, plain, rule, stop};
+use crate::{Group, Machine, Rule};
 
 const EXCEPTION: &str = "bug check 0x1E";
 
@@ -20,6 +20,9 @@ const RULES: &[Rule] = &[
     rule("paged_pool_at_dispatch", "paged pool touched at `DISPATCH_LEVEL`", plain(0xD1), "force IRQL checking", "pageable.rs"),
     rule("pageable_code_at_dispatch", "code of a section named `PAGE…` run at `DISPATCH_LEVEL`", plain(0xD1), "force IRQL checking", "pageable.rs"),
     rule("paged_pool_for_the_kernel_at_dispatch", "paged pool given to a kernel routine at `DISPATCH_LEVEL`", plain(0x0A), "force IRQL checking", "pageable.rs"),
+    on(Machine::LowResources, rule("allocation_taken_for_granted", "an allocation that fails, and nobody looked", stop(0x1E, 0xC000_0005), "low resources simulation", "fault.rs")),
+    alone("endless_loop", "a driver runs without a call of a kernel routine for too much processor time", plain(0xEA), "bug check 0xEA", "burn.rs"),
+    rule("endless_loop_at_dispatch", "the same at `DISPATCH_LEVEL`", stop(0x133, 0), "bug check 0x133", "burn.rs"),
     rule("write_to_code", "a write to code", plain(0xBE), "bug check 0xBE", "signal.rs"),
     rule("execution_of_data", "execution of data", plain(0xFC), "bug check 0xFC", "signal.rs"),
     alone("illegal_instruction", "an illegal instruction (a panic of compiled code ends in one)", stop(0x1E, 0xC000_001D), EXCEPTION, "signal.rs"),

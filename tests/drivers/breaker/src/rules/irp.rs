@@ -11,7 +11,7 @@ use super::table;
 use crate::{
     below,
     driver::Bench,
-    nt::{APC, DISPATCH, at, event, free, nt, pool, set, wait, with},
+    nt::{APC, DISPATCH, at, event, free, nt, peek, poke, pool, set, wait, with},
     request::{Below, Request, complete, set_cancel_routine},
 };
 
@@ -19,6 +19,11 @@ table![
     irp_freed_twice,
     irp_reused_after_free,
     irp_cancelled_after_free,
+    irp_touched_after_free,
+    irp_touched_beyond_its_end,
+    irp_touched_while_below,
+    irp_touched_after_completion,
+    irp_sent_again_while_hidden,
     irp_of_a_thread_freed,
     irp_sent_after_free,
     irp_sent_to_no_device,
@@ -85,6 +90,43 @@ fn irp_reused_after_free(bench: &Bench) {
 fn irp_cancelled_after_free(bench: &Bench) {
     around_free(bench, |irp| {
         nt!(IoCancelIrp(irp));
+    });
+}
+
+/// Reads an IRP.
+fn touch(irp: PIRP) {
+    peek(irp.cast::<u8>());
+}
+
+fn irp_touched_after_free(bench: &Bench) {
+    around_free(bench, touch);
+}
+
+fn irp_touched_beyond_its_end(bench: &Bench) {
+    let irp = allocate();
+    // One stack location is 0x48 bytes, an IRP 0xD0.
+    let last = irp.cast::<u8>().wrapping_add(0xD0 + 0x48 - 1);
+    poke(last.wrapping_add(bench.either(0x0F, 0_usize)), 0);
+    free_irp(irp);
+}
+
+fn irp_touched_while_below(bench: &Bench) {
+    around_pending(bench, |request| {
+        touch(request.irp);
+        free_irp(request.irp);
+    });
+}
+
+fn irp_touched_after_completion(bench: &Bench) {
+    asks(bench, below::TOUCH_AFTERWARDS, below::COMPLETE);
+}
+
+fn irp_sent_again_while_hidden(bench: &Bench) {
+    around_pending(bench, |request| {
+        if bench.guilty() {
+            request.call();
+        }
+        free_irp(request.irp);
     });
 }
 

@@ -18,6 +18,9 @@ table![
     paged_pool_at_dispatch,
     pageable_code_at_dispatch,
     paged_pool_for_the_kernel_at_dispatch,
+    allocation_taken_for_granted,
+    endless_loop,
+    endless_loop_at_dispatch,
     write_to_code,
     execution_of_data,
     illegal_instruction,
@@ -79,6 +82,29 @@ fn paged_pool_for_the_kernel_at_dispatch(bench: &Bench) {
         nt!(KeQueryInterruptTimePrecise(block.cast()));
     });
     free(block);
+}
+
+fn allocation_taken_for_granted(bench: &Bench) {
+    let block = pool(8);
+    if bench.guilty() || !block.is_null() {
+        poke(byte(block, 0), 1_u8);
+        free(block);
+    }
+}
+
+fn endless_loop(_: &Bench) {
+    loop {
+        core::hint::spin_loop();
+    }
+}
+
+fn endless_loop_at_dispatch(bench: &Bench) {
+    at(DISPATCH, || {
+        let mut rounds = bench.either(u64::MAX, 1_000_000);
+        while core::hint::black_box(rounds) != 0 {
+            rounds = rounds.wrapping_sub(1);
+        }
+    });
 }
 
 extern "C" fn code() -> u32 {
