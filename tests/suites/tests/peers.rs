@@ -63,7 +63,10 @@ fn main() -> ExitCode {
         .into_iter()
         .flat_map(|profile| scenarios().map(move |scenario| trial(profile, scenario)))
         .collect();
-    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+    let mut arguments = Arguments::from_args();
+    // They wait for the network most of the time.
+    arguments.test_threads.get_or_insert(6);
+    libtest_mimic::run(&arguments, trials).exit_code()
 }
 
 fn trial(profile: &'static str, scenario: &'static Scenario) -> Trial {

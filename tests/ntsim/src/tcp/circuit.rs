@@ -73,6 +73,8 @@ pub(super) struct Circuit {
     pub(super) received: u32,
     /// Look again soon.
     pub(super) retry: bool,
+    /// What the socket is watched for: readable, writable.
+    watched: (bool, bool),
 }
 
 impl Circuit {
@@ -105,6 +107,7 @@ impl Circuit {
             sent: 0,
             received: 0,
             retry: false,
+            watched: (false, false),
         }
     }
 
@@ -222,6 +225,7 @@ impl Circuit {
         // SAFETY: The socket is taken out of the poller before it is closed (`close_socket`).
         let added = unsafe { self.queue.poller().add(&socket, Event::writable(self.key)) };
         added.map_err(|error| errno_status(&error))?;
+        self.watched = (false, true);
         self.socket = Some(socket);
         self.external = Some(host::external());
         self.phase = Phase::Connecting;
@@ -439,6 +443,9 @@ impl Circuit {
         if self.phase == Phase::Connected {
             self.deliver();
         }
+        if self.phase == Phase::Connected && !self.unread.is_empty() && !self.retry {
+            self.look_for_reset();
+        }
         let all_taken = self.unread.is_empty() && !self.retry;
         if self.phase == Phase::Connected && self.remote_closed && all_taken {
             self.peer_closed();
@@ -446,16 +453,28 @@ impl Circuit {
         self.watch();
     }
 
+    /// Data that nobody takes keeps the socket from being read, and so a reset from being seen: "an ABORT ends everything".
+    fn look_for_reset(&mut self) {
+        let error = self.socket.as_ref().map(Socket::take_error);
+        if let Some(Ok(Some(error)) | Err(error)) = error {
+            self.broken(errno_status(&error));
+        }
+    }
+
     fn watch(&mut self) {
         let Some(socket) = &self.socket else { return };
         let writable = self.phase == Phase::Connecting || !self.sends.is_empty();
         let readable =
             self.phase == Phase::Connected && !self.remote_closed && self.unread.is_empty();
-        // With neither, epoll still reports errors and hang-ups, once.
-        let interest = Event::new(self.key, readable, writable);
-        if let Err(error) = self.queue.poller().modify(socket, interest) {
-            let fd = socket.as_raw_fd();
-            crate::stop::host_failure(&format!("cannot watch socket {fd}: {error}"));
+        // With neither, epoll still reports errors and hang-ups, once: asked for again, it would report the same again.
+        let interest = (readable, writable);
+        if interest != (false, false) || interest != self.watched {
+            self.watched = interest;
+            let interest = Event::new(self.key, readable, writable);
+            if let Err(error) = self.queue.poller().modify(socket, interest) {
+                let fd = socket.as_raw_fd();
+                crate::stop::host_failure(&format!("cannot watch socket {fd}: {error}"));
+            }
         }
         if self.remote_closed && !writable {
             self.external = None;

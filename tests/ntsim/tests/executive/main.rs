@@ -5,9 +5,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod conformance;
 mod datagrams;
 #[path = "../documented/mod.rs"]
 mod documented;
+mod endpoints;
 mod nt;
 mod objects;
 mod order;
@@ -52,6 +54,8 @@ fn scenarios() -> Vec<Scenario> {
         requests::SCENARIOS,
         tcp::SCENARIOS,
         order::SCENARIOS,
+        conformance::SCENARIOS,
+        endpoints::SCENARIOS,
         udp::SCENARIOS,
         unload::SCENARIOS,
     ]
@@ -97,11 +101,14 @@ fn main() -> ExitCode {
         run();
         return ExitCode::SUCCESS;
     }
-    let names = scenarios().iter().map(|(name, ..)| *name).collect();
+    let names: Vec<&str> = scenarios().iter().map(|(name, ..)| *name).collect();
     let trials = scenarios()
         .into_iter()
         .map(|scenario| Trial::test(scenario.0, move || check(scenario)))
-        .chain([documented::trial("executive", names)])
+        .chain([
+            documented::trial("executive", names.clone()),
+            conformance::table(names),
+        ])
         .collect();
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }

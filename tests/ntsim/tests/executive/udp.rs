@@ -53,7 +53,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
 ];
 
 /// Starts a peer which answers each datagram with the given ones, and installs the transport. Returns its port.
-fn peer(answers: Vec<Vec<u8>>) -> u64 {
+pub(crate) fn peer(answers: Vec<Vec<u8>>) -> u64 {
     ntsim::udp::install(DEVICE_NAME);
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a loopback port");
     let port = socket.local_addr().expect("a bound address").port();

@@ -49,6 +49,11 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         Which::Memcached,
         killed_with_unread_data,
     ),
+    scenario(
+        "a_server_that_is_killed_behind_refused_data",
+        Which::Memcached,
+        killed_behind_refused_data,
+    ),
     scenario("a_server_that_is_slow", Which::Memcached, slow),
     scenario(
         "a_server_that_stops_while_sends_are_under_way",
@@ -279,6 +284,22 @@ fn killed_with_unread_data(server: &Server) -> Result<()> {
     client.close_well()
 }
 
+fn killed_behind_refused_data(server: &Server) -> Result<()> {
+    let client = Client::connected(server.port, 1000, Answer::Refuse)?;
+    client.say(b"version\r\n")?;
+    client.wait(Kind::Refused, 1)?;
+    server.signal(Signal::STOP)?;
+    client.say(b"version\r\n")?;
+    server.signal(Signal::KILL)?;
+    // A reset, unlike an orderly end, does not wait for the data to be taken: it is gone.
+    client.wait(Kind::Disconnected, 1)?;
+    assert_eq!(
+        client.story()?,
+        [(Kind::Refused, 0), (Kind::Disconnected, ABORT)]
+    );
+    client.close_well()
+}
+
 fn slow(server: &Server) -> Result<()> {
     let client = Client::connected(server.port, 1000, TAKE_ALL)?;
     server.signal(Signal::STOP)?;
@@ -308,7 +329,6 @@ fn stopped(server: &Server) -> Result<()> {
     let [.., (Kind::Sent, last)] = story[..] else {
         anyhow::bail!("{story:x?}");
     };
-    eprintln!("torn down: {closed:x?}, {story:x?}");
     ensure!(
         story.len() == 3 && last == number(status::CONNECTION_ABORTED),
         "{story:x?}"
