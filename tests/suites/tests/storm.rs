@@ -206,6 +206,11 @@ fn at_work(result: &StormResult) -> Result<()> {
         StormCount::Ready,
         StormCount::Disconnected,
         StormCount::EndedLater,
+        StormCount::Competitions,
+        StormCount::Completions,
+        StormCount::SendPossible,
+        StormCount::DatagramsCompleted,
+        StormCount::Datagrams,
     ];
     for count in needed {
         if result.counts[count as usize] == 0 {

@@ -76,12 +76,19 @@ pub enum StormCount {
     RemoteAborts,
     AddressErrors,
     Late,
+    Competitions,
+    Completions,
+    SendPossible,
+    DatagramsSent,
+    DatagramsCompleted,
+    Datagrams,
+    SendsCancelled,
     Faults,
 }
 
 impl StormCount {
     /// What each count means, in the order of the encoding.
-    pub const NAMES: [&str; 30] = [
+    pub const NAMES: [&str; 37] = [
         "circuits built",
         "builds failed",
         "asynchronous sends",
@@ -111,6 +118,13 @@ impl StormCount {
         "remote aborts",
         "address errors",
         "late handler calls",
+        "builds over several transports",
+        "completion routines of such builds",
+        "SendPossible",
+        "datagrams sent",
+        "SendComplete of datagrams",
+        "ReceiveDatagram",
+        "sends ended by a cancel",
         "faults armed",
     ];
 }

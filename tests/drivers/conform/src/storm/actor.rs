@@ -10,7 +10,7 @@ use wdk_sys::NTSTATUS;
 use super::{
     calls,
     chance::Chance,
-    queue,
+    datagrams, multiple, queue,
     report::{count, is_of_transport, is_violated, must},
     slot::{Begun, Slot},
     world::{SHARED_CONTEXT, World},
@@ -118,7 +118,8 @@ fn use_it(world: &World, me: usize, index: usize, slot: &Slot, chance: &mut Chan
         place(index).saturating_add(what).saturating_add(1),
     );
     match what {
-        0..42 => send(world, index, slot, chance),
+        0..38 => send(world, index, slot, chance),
+        38..42 => datagrams::send(world, chance),
         42..52 => send_and_wait(world, slot, chance),
         52..64 => initiate(slot),
         64..76 => tear_down(world, slot),
@@ -129,7 +130,7 @@ fn use_it(world: &World, me: usize, index: usize, slot: &Slot, chance: &mut Chan
     }
 }
 
-fn allowed(world: &World, answer: NTSTATUS) -> bool {
+pub(super) fn allowed(world: &World, answer: NTSTATUS) -> bool {
     world.faults.is_some() && answer == status::INSUFFICIENT_RESOURCES
 }
 
@@ -137,13 +138,21 @@ fn allowed(world: &World, answer: NTSTATUS) -> bool {
 pub(super) fn build(world: &World, me: usize, index: usize, slot: &Slot, chance: &mut Chance) {
     at(world, me, place(index).saturating_add(200));
     drop_own(slot);
-    let own = chance.percent(40);
+    let (over, own) = match chance.below(100) {
+        0..20 => (true, true),
+        20..50 => (false, true),
+        _ => (false, false),
+    };
     let shared = usize::from(chance.percent(50));
     let vc = slot.vc.ptr();
     let answer = if own {
         let context = World::own_context(index, slot.number());
         slot.life.update(|life| life.context = context);
-        connect(world, shared, context, slot.own.ptr(), vc)
+        if over {
+            multiple::build(world, slot, context, chance)
+        } else {
+            connect(world, shared, context, slot.own.ptr(), vc)
+        }
     } else {
         slot.life
             .update(|life| life.context = SHARED_CONTEXT.saturating_add(shared));
@@ -152,13 +161,16 @@ pub(super) fn build(world: &World, me: usize, index: usize, slot: &Slot, chance:
             engine::build_vc(vc, connection.ptr())
         })
     };
-    let name = if own {
-        "RxCeBuildConnection"
-    } else {
-        "RxCeBuildVC"
+    let name = match (over, own) {
+        (true, _) => "RxCeBuildConnectionOverMultipleTransports",
+        (_, true) => "RxCeBuildConnection",
+        _ => "RxCeBuildVC",
     };
     must(
-        answer == status::SUCCESS || is_of_transport(answer) || allowed(world, answer),
+        answer == status::SUCCESS
+            || is_of_transport(answer)
+            || (over && answer == status::INVALID_HANDLE)
+            || allowed(world, answer),
         || format!("{name} returned {answer:#010x}"),
     );
     if answer >= 0 {

@@ -88,6 +88,15 @@ pub(super) unsafe fn look(irp: PIRP, stack: *mut IO_STACK_LOCATION) -> Held {
             held.length = request.ReceiveLength;
             held.lane = usize::from(request.ReceiveFlags & EXPEDITED != 0);
         }
+        0x09 | 0x0A => {
+            held.kind = if minor == 0x09 {
+                Kind::SendDatagram
+            } else {
+                Kind::ReceiveDatagram
+            };
+            // SAFETY: The parameters of these requests: the length comes first.
+            held.length = unsafe { parameters::<u32>(stack) };
+        }
         0x0B => held.kind = Kind::SetHandler,
         0x0C => held.kind = Kind::Query,
         _ => {}
@@ -121,7 +130,8 @@ pub(super) unsafe fn check(
         || format!("{kind:?}: the stack location is not what it must be"),
     );
     let level = irql::current();
-    must(kind == Kind::Receive || level <= irql::APC, || {
+    let from_handler = matches!(kind, Kind::Receive | Kind::ReceiveDatagram);
+    must(from_handler || level <= irql::APC, || {
         format!("{kind:?} at level {level}")
     });
     let open = endpoint.state.read(|state| state.handle_open);
@@ -129,7 +139,7 @@ pub(super) unsafe fn check(
         format!("{kind:?} after the handle was closed")
     });
     let expected = match kind {
-        Kind::SetHandler => FileKind::Address,
+        Kind::SetHandler | Kind::SendDatagram | Kind::ReceiveDatagram => FileKind::Address,
         Kind::Query if endpoint.kind == FileKind::Control => FileKind::Control,
         _ => FileKind::Endpoint,
     };
@@ -139,7 +149,9 @@ pub(super) unsafe fn check(
             location.MinorFunction, endpoint.kind
         )
     });
-    if matches!(kind, Kind::Send | Kind::Receive | Kind::Query) {
+    let has_data = matches!(kind, Kind::Send | Kind::Receive | Kind::Query)
+        || matches!(kind, Kind::SendDatagram | Kind::ReceiveDatagram);
+    if has_data {
         // SAFETY: The chain of a request is valid while the request is under way.
         let view = unsafe { mdl::view(packet.MdlAddress) };
         must(
@@ -152,7 +164,7 @@ pub(super) unsafe fn check(
             },
         );
     }
-    must(kind != Kind::Receive || held.length > 0, || {
+    must(!from_handler || held.length > 0, || {
         "a receive of no bytes".into()
     });
 }
@@ -202,12 +214,13 @@ pub(super) unsafe fn effect(
             must(request.QueryType == 2, || {
                 format!("a query of type {:#x}", request.QueryType)
             });
-            // CONNECTION_MODE, ERROR_FREE_DELIVERY, EXPEDITED_DATA, and ORDERLY_RELEASE (tdi.md §6).
+            // CONNECTION_MODE, CONNECTIONLESS_MODE, ERROR_FREE_DELIVERY, EXPEDITED_DATA, INTERNAL_BUFFERING, and
+            // ORDERLY_RELEASE (tdi.md §6).
             let orderly = if endpoint.orderly { 0x2 } else { 0 };
             let info = TDI_PROVIDER_INFO {
                 Version: 0x0200,
                 MaxSendSize: 0x10000,
-                ServiceFlags: 0x1 | 0x8 | 0x100 | orderly,
+                ServiceFlags: 0x1 | 0x4 | 0x8 | 0x100 | 0x200 | orderly,
                 MinimumLookaheadData: 1,
                 MaximumLookaheadData: 0x10000,
                 ..Default::default()

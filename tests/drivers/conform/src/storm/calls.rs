@@ -4,12 +4,15 @@ use alloc::format;
 use core::{ffi::c_void, hint, slice, sync::atomic::Ordering};
 
 use conform_ioctl::{StormCount, StormFlags};
-use rxce_client::{RXCE_ADDRESS_EVENT_HANDLER, RXCE_CONNECTION_EVENT_HANDLER, RXCE_VC};
+use rxce_client::{
+    RXCE_ADDRESS_EVENT_HANDLER, RXCE_CONNECTION_EVENT_HANDLER, RXCE_VC, RXCE_VC_SIGNATURE,
+};
 use wdk_sys::{NTSTATUS, PMDL};
 
 use super::{
     actor,
     chance::Chance,
+    datagrams,
     report::{count, is_of_transport, must, violated},
     slot::{ROOM_BYTES, Slot},
     world::{self, SHARED, World, pattern},
@@ -24,7 +27,7 @@ pub(super) fn connection_handlers() -> RXCE_CONNECTION_EVENT_HANDLER {
         RxCeReceiveEventHandler: Some(on_receive),
         RxCeReceiveDatagramEventHandler: None,
         RxCeReceiveExpeditedEventHandler: Some(on_expedited),
-        RxCeSendPossibleEventHandler: None,
+        RxCeSendPossibleEventHandler: Some(on_send_possible),
         RxCeDataReadyEventHandler: Some(on_data_ready),
         RxCeSendCompleteEventHandler: Some(on_send_complete),
         RxCeSendSubmittedEventHandler: Some(on_send_submitted),
@@ -35,7 +38,10 @@ pub(super) fn connection_handlers() -> RXCE_CONNECTION_EVENT_HANDLER {
 pub(super) fn address_handlers() -> RXCE_ADDRESS_EVENT_HANDLER {
     RXCE_ADDRESS_EVENT_HANDLER {
         RxCeErrorEventHandler: Some(on_address_error),
-        ..Default::default()
+        RxCeReceiveDatagramEventHandler: Some(datagrams::on_datagram),
+        RxCeDataReadyEventHandler: Some(datagrams::on_data_ready),
+        RxCeSendPossibleEventHandler: Some(datagrams::on_send_possible),
+        RxCeSendCompleteEventHandler: Some(datagrams::on_sent),
     }
 }
 
@@ -65,6 +71,10 @@ impl Heard {
         context: *mut c_void,
     ) -> Self {
         slot.life.update(|life| life.heard(call, context.addr()));
+        let signature = slot.vc_signature();
+        must(signature == RXCE_VC_SIGNATURE, || {
+            format!("{call} came for a structure whose signature is {signature:#x}")
+        });
         let number = world.callbacks.fetch_add(1, Ordering::Relaxed);
         let chance = Chance::new(world.request.seed, 0x1_0000_0000 | u64::from(number));
         Self {
@@ -151,6 +161,19 @@ unsafe extern "C" fn on_disconnect(
 unsafe extern "C" fn on_error(context: *mut c_void, vc: *mut RXCE_VC, _code: NTSTATUS) -> NTSTATUS {
     count(StormCount::Failed);
     notice("Error", context, vc);
+    status::SUCCESS
+}
+
+unsafe extern "C" fn on_send_possible(
+    context: *mut c_void,
+    vc: *mut RXCE_VC,
+    _available: u32,
+) -> NTSTATUS {
+    count(StormCount::SendPossible);
+    if let Some(mut heard) = Heard::new("SendPossible", context, vc) {
+        dawdle(&mut heard.chance);
+        heard.nest();
+    }
     status::SUCCESS
 }
 

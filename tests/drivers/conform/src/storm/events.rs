@@ -1,4 +1,4 @@
-//! What happens to endpoints by itself: data, disconnects, errors, and calls that come too late.
+//! What happens to endpoints by itself: data, disconnects, and calls that come too late.
 
 use alloc::{format, sync::Arc};
 use core::{ffi::c_void, mem, ptr};
@@ -7,6 +7,7 @@ use conform_ioctl::{StormCount, StormFlags};
 use wdk_sys::{NTSTATUS, PIRP, ntddk};
 
 use super::{
+    address_events,
     calls::dawdle,
     chance::Chance,
     endpoint::{Endpoint, Handler, Held, Phase, State},
@@ -22,7 +23,6 @@ use crate::{
 
 /// Event types (tdi.md §5).
 const DISCONNECT: usize = 1;
-const ERROR: usize = 2;
 const RECEIVE: [usize; 2] = [3, 5];
 /// TDI_RECEIVE_NORMAL and _EXPEDITED.
 const RECEIVE_FLAGS: [u32; 2] = [0x20, 0x40];
@@ -39,7 +39,6 @@ type DisconnectHandler = unsafe extern "system" fn(
     *mut c_void,
     u32,
 ) -> NTSTATUS;
-type ErrorHandler = unsafe extern "system" fn(*mut c_void, NTSTATUS) -> NTSTATUS;
 type ReceiveHandler = unsafe extern "system" fn(
     *mut c_void,
     *mut c_void,
@@ -52,7 +51,7 @@ type ReceiveHandler = unsafe extern "system" fn(
 ) -> NTSTATUS;
 
 /// The handler for an event of an endpoint.
-fn handler(endpoint: &Endpoint, event: usize) -> Option<Handler> {
+pub(super) fn handler(endpoint: &Endpoint, event: usize) -> Option<Handler> {
     let address = endpoint.state.read(|state| state.address.clone())?;
     let handler = address
         .state
@@ -83,7 +82,9 @@ pub(super) fn happen(endpoint: &Arc<Endpoint>, chance: &mut Chance) {
         87..90 if !is_polite() => {
             disconnected(endpoint, chance.pick(&[0, ABORT | RELEASE]), chance)
         }
-        90..92 if errors => address_error(endpoint),
+        90..92 if errors => address_events::error(endpoint),
+        92..95 => address_events::send_possible(endpoint, chance),
+        95..98 => address_events::datagram(endpoint, chance),
         _ => dawdle(chance),
     });
 }
@@ -195,7 +196,7 @@ fn judge(answer: &Answer, indicated: u32) {
 /// # Safety
 ///
 /// The handler gave the request to the transport.
-unsafe fn accept(irp: PIRP) {
+pub(super) unsafe fn accept(irp: PIRP) {
     // SAFETY: Advanced to the transport's location.
     let stack = unsafe { irps::current(irp) };
     // SAFETY: Filled in as for IoCallDriver.
@@ -266,16 +267,6 @@ fn call_disconnect(endpoint: &Endpoint, flags: u32) {
     must(result == status::SUCCESS, || {
         format!("a disconnect handler answered {result:#010x}")
     });
-}
-
-fn address_error(endpoint: &Endpoint) {
-    if let Some(call) = handler(endpoint, ERROR) {
-        count(StormCount::AddressErrors);
-        // SAFETY: Registered for this event, so of this type.
-        let routine = unsafe { mem::transmute::<*mut c_void, ErrorHandler>(call.routine) };
-        // SAFETY: Arguments as tdi.md §5 describes them.
-        unsafe { routine(call.context, status::LINK_FAILED) };
-    }
 }
 
 /// The endpoint is closed: its token names nothing (rxce.md §3.6).

@@ -2,15 +2,18 @@
 //! with every callback and every answer judged by what must hold whatever the order.
 //!
 //! `provider` is the transport (`endpoint` what it knows, `arrival` what a request must look like, `requests` what
-//! becomes of it, `events` what happens by itself, `queue` when); `actor` is a thread of the client, `calls` its
-//! callbacks, `slot` what both judge by; `rounds` sets everything up and takes it down again.
+//! becomes of it, `events` and `address_events` what happens by itself, `queue` when); `actor` is a thread of the client,
+//! `multiple` and `datagrams` what else it does, `calls` its callbacks, `slot` what both judge by; `rounds` sets everything up and takes it down again.
 
 mod actor;
+mod address_events;
 mod arrival;
 mod calls;
 mod chance;
+mod datagrams;
 mod endpoint;
 mod events;
+mod multiple;
 mod provider;
 mod queue;
 mod report;

@@ -159,7 +159,7 @@ fn decide(state: &State, held: &Held, chance: &mut Chance) -> Fate {
     let alive = state.handle_open
         && match held.kind {
             Kind::Connect => state.phase == Phase::Connecting,
-            Kind::Abort => true,
+            Kind::Abort | Kind::SendDatagram | Kind::ReceiveDatagram => true,
             _ => state.phase == Phase::Up,
         };
     if !alive {
@@ -273,6 +273,9 @@ unsafe extern "C" fn on_cancel(_device: PDEVICE_OBJECT, irp: PIRP) {
     match claimed {
         Some((held, mut chance)) => {
             count(StormCount::EndedByCancel);
+            if held.kind == Kind::Send {
+                count(StormCount::SendsCancelled);
+            }
             finish(&endpoint, &held, status::CANCELLED, 0, &mut chance);
         }
         None => violated(|| "a request was cancelled that the transport does not hold".into()),
@@ -330,7 +333,10 @@ fn conclude(endpoint: &Arc<Endpoint>, held: &Held, result: NTSTATUS, chance: &mu
                 queue::later(endpoint, chance.below(3000).into(), What::Event);
             }
         }
-        Kind::Send if result >= 0 => information = held.length,
+        Kind::Send | Kind::SendDatagram if result >= 0 => information = held.length,
+        Kind::ReceiveDatagram if result >= 0 => {
+            information = chance.below(held.length.saturating_add(1));
+        }
         Kind::Receive if result >= 0 => information = deliver(endpoint, held, chance),
         Kind::Query if result >= 0 => {
             // SAFETY: The transport owns the request.

@@ -9,7 +9,10 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use rxce_client::{RXCE_CONNECTION, RXCE_VC};
 use wdk_sys::NTSTATUS;
 
-use super::report::{must, violated};
+use super::{
+    multiple::Competition,
+    report::{must, violated},
+};
 use crate::{
     nt::{mdl::Buffer, pool::Block, status, watch::Watch},
     outcome::{Outcome, Trouble},
@@ -74,6 +77,8 @@ pub(super) struct Slot {
     pub(super) vc: Block<RXCE_VC>,
     pub(super) own: Block<RXCE_CONNECTION>,
     pub(super) life: Watch<Life>,
+    /// For builds over several transports.
+    pub(super) competition: Competition,
     rooms: [[Buffer; 2]; LANES],
     lives: AtomicU32,
 }
@@ -174,11 +179,13 @@ impl Slot {
             first.chain(second.mdl());
             Some([first, second])
         };
+        let competition = Competition::new()?;
         let storage = || {
             Some(Self {
                 vc: Block::filled(0xCC)?,
                 own: Block::filled(0xCC)?,
                 life: Watch::new(Life::new()),
+                competition,
                 rooms: [room()?, room()?],
                 lives: AtomicU32::new(0),
             })
@@ -217,6 +224,18 @@ impl Slot {
             self.lives.fetch_add(1, Ordering::Relaxed);
             Begun::Build
         })
+    }
+
+    /// Whether a tear-down ever began.
+    pub(super) fn was_torn_down(&self) -> bool {
+        self.life.read(|life| life.tears > 0)
+    }
+
+    /// The circuit's signature at this moment.
+    pub(super) fn vc_signature(&self) -> u32 {
+        let signature = self.vc.ptr().cast::<u32>();
+        // SAFETY: The storage lives as long as `self`, and begins with the signature; the engine may write it now.
+        unsafe { signature.read_volatile() }
     }
 
     /// A number for this life.

@@ -10,7 +10,7 @@ use conform_ioctl::{StormFlags, StormRequest};
 use rxce_client::{RXCE_ADDRESS, RXCE_CONNECTION, RXCE_TRANSPORT, RXCE_VC};
 use wdk_sys::PMDL;
 
-use super::slot::Slot;
+use super::{datagrams::Room, slot::Slot};
 use crate::{
     fixture::{self, Ipv4},
     nt::{mdl::Buffer, pool::Block, sim::Faults, watch::Watch},
@@ -85,6 +85,8 @@ pub(super) struct World {
     pub(super) addresses: Vec<Block<RXCE_ADDRESS>>,
     pub(super) shared: Vec<Block<RXCE_CONNECTION>>,
     pub(super) peer: Block<Ipv4>,
+    /// For datagrams, one for each address.
+    pub(super) rooms: Vec<Room>,
     pub(super) payloads: Vec<Payload>,
     pub(super) faults: Option<Faults>,
     /// What each thread is at, for the report of a hang.
@@ -114,6 +116,7 @@ impl World {
         let payloads: Option<Vec<Payload>> = lengths.into_iter().map(Payload::new).collect();
         let addresses: Option<Vec<_>> = (0..SHARED).map(|_| Block::filled(0xCC)).collect();
         let shared: Option<Vec<_>> = (0..SHARED).map(|_| Block::filled(0xCC)).collect();
+        let rooms: Outcome<Vec<Room>> = (0..SHARED).map(|_| Room::new()).collect();
         let world = Box::new(Self {
             gate: Watch::new(Gate {
                 round: 0,
@@ -125,6 +128,7 @@ impl World {
             addresses: addresses.ok_or_else(no_memory)?,
             shared: shared.ok_or_else(no_memory)?,
             peer: Block::new(fixture::PEER).ok_or_else(no_memory)?,
+            rooms: rooms?,
             payloads: payloads.ok_or_else(no_memory)?,
             faults: if request.flags.has(StormFlags::FAULTS) {
                 Faults::find()
