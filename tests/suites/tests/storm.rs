@@ -101,9 +101,20 @@ fn trials(profile: &'static str) -> impl Iterator<Item = Trial> {
             let text = run_child(&images(profile), &storm.request)
                 .map_err(|error| Failed::from(format!("{error:#}")))?;
             println!("{profile}, {}: {text}", storm.name);
-            Ok(())
+            record(profile, storm, &text)
         })
     })
+}
+
+/// Keeps the figures: a round is one schedule of all its threads, and so many circuits lived and died in it.
+fn record(profile: &str, storm: &Fixed, text: &str) -> Result<(), Failed> {
+    let torn_down = StormCount::NAMES[StormCount::TornDown as usize];
+    let lives = text.split("; ").find(|count| count.ends_with(torn_down));
+    let name = format!("storm of the {profile} image: {}", storm.name);
+    let rounds = storm.request.rounds.into();
+    let note = lives.unwrap_or_default();
+    evidence::record_with_note(evidence::Kind::Explored, &name, rounds, note)?;
+    Ok(())
 }
 
 /// Runs a storm in a process of its own; what it counted, or why it failed.

@@ -2,7 +2,7 @@
 //! possible here".
 
 use core::{
-    ffi::{c_char, c_void},
+    ffi::{CStr, c_char, c_void},
     mem,
 };
 
@@ -118,8 +118,13 @@ pub(crate) struct Break {
 }
 
 impl Break {
-    /// Arms the one-shot break, if this kernel can.
+    /// Arms the one-shot break before the next IoCallDriver, if this kernel can.
     pub(crate) fn before_io_call_driver() -> Option<Self> {
+        Self::before(c"IofCallDriver")
+    }
+
+    /// Arms the one-shot break before the next call of a routine, if this kernel can.
+    pub(crate) fn before(name: &'static CStr) -> Option<Self> {
         // SAFETY: The bench documents this prototype under this name.
         let break_at = unsafe { mem::transmute::<*mut c_void, BreakAt>(routine("NtsimBreakAt")?) };
         let stop = Self {
@@ -130,7 +135,7 @@ impl Break {
         unsafe {
             break_at(
                 engine::address(),
-                c"IofCallDriver".as_ptr(),
+                name.as_ptr(),
                 stop.reached.as_ptr().cast(),
                 stop.go_on.as_ptr().cast(),
             );

@@ -56,7 +56,7 @@ impl Room {
 
 /// RxCeSendDatagram.
 pub(super) fn send(world: &World, chance: &mut Chance) {
-    let address = world.addresses.get(chance.below(SHARED as u32) as usize);
+    let address = world.any_address(chance);
     let payloads = u32::try_from(world.payloads.len()).unwrap_or(1);
     let payload = world.payloads.get(chance.below(payloads) as usize);
     let (Some(address), Some(payload)) = (address, payload) else {

@@ -14,7 +14,7 @@ use super::{
     chance::Chance,
     report::{count, must, violated},
     slot::Slot,
-    world::{self, SHARED, World},
+    world::{self, World},
 };
 use crate::{
     engine::{self, Multiple},
@@ -66,7 +66,7 @@ pub(super) fn build(
 ) -> NTSTATUS {
     let addresses = chance.below(MOST).saturating_add(1);
     let mut chosen: Vec<_> = (0..addresses)
-        .filter_map(|_| world.addresses.get(chance.below(SHARED as u32) as usize))
+        .filter_map(|_| world.any_address(chance))
         .map(Block::ptr)
         .collect();
     let competition = &slot.competition;

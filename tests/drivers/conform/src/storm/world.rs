@@ -10,7 +10,7 @@ use conform_ioctl::{StormFlags, StormRequest};
 use rxce_client::{RXCE_ADDRESS, RXCE_CONNECTION, RXCE_TRANSPORT, RXCE_VC};
 use wdk_sys::PMDL;
 
-use super::{datagrams::Room, slot::Slot};
+use super::{chance::Chance, datagrams::Room, slot::Slot};
 use crate::{
     fixture::{self, Ipv4},
     nt::{mdl::Buffer, pool::Block, sim::Faults, watch::Watch},
@@ -175,6 +175,12 @@ impl World {
                 .find(|&lane| slot.chain(lane) == chain)
                 .map(|lane| (lane, index, slot))
         })
+    }
+
+    /// One of the addresses.
+    pub(super) fn any_address(&self, chance: &mut Chance) -> Option<&Block<RXCE_ADDRESS>> {
+        let count = u32::try_from(self.addresses.len()).unwrap_or(1);
+        self.addresses.get(chance.below(count) as usize)
     }
 
     /// What the storage's own connection is built with.

@@ -27,6 +27,7 @@ mod provider;
 mod queries;
 mod queries_races;
 mod send;
+mod send_races;
 mod teardown;
 mod teardown_races;
 
@@ -83,6 +84,7 @@ pub(crate) fn all() -> Vec<&'static Vector> {
         abi::VECTORS,
         irql::VECTORS,
         send::VECTORS,
+        send_races::VECTORS,
         expedited::VECTORS,
         datagram::VECTORS,
         datagram_receive::VECTORS,
