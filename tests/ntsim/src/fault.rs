@@ -1,12 +1,16 @@
-//! Fault injection: fail the n-th fallible call of an image, or all its allocations.
+//! Fault injection: fail the n-th fallible call of an image, the next one from a call stack that has not failed yet, or all
+//! its allocations.
 //!
 //! Every kernel routine that may fail for lack of resources asks [`should_fail`] exactly once per call, before it
 //! changes anything.
 
 use crate::gate::Call;
-use crate::image::{self, Image};
+use crate::image::{self, Image, unwind};
+use crate::thread::Frame;
 use crate::trace::{self, EventKind};
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use parking_lot::Mutex;
+use std::collections::{BTreeMap, HashSet};
 
 /// What kind of resource a fallible call wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,12 +37,79 @@ impl FaultKind {
     }
 }
 
+/// Kernel routines that can be made to fail: all that ask [`should_fail`].
+pub const FALLIBLE: &[&str] = &[
+    "ExAllocateCacheAwareRundownProtection",
+    "ExAllocatePool",
+    "ExAllocatePool2",
+    "ExAllocatePoolWithTag",
+    "IoAllocateIrp",
+    "IoAllocateIrpEx",
+    "IoAllocateMdl",
+    "IoAllocateWorkItem",
+    "IoBuildDeviceIoControlRequest",
+    "IoCreateDevice",
+    "IoCreateFile",
+    "IoCreateSymbolicLink",
+    "IoCreateUnprotectedSymbolicLink",
+    "IoSetCompletionRoutineEx",
+    "MmMapLockedPages",
+    "MmMapLockedPagesSpecifyCache",
+    "ObOpenObjectByPointer",
+    "ObReferenceObjectByHandle",
+    "ObReferenceObjectByHandleWithTag",
+    "PsCreateSystemThread",
+    "ZwCreateFile",
+    "ZwOpenFile",
+    "ZwOpenKey",
+];
+
+/// Where a fallible call comes from: the routine, and the return addresses as image and offset, innermost first.
+type Origin = (&'static str, Vec<(u32, usize)>);
+
 /// The fault plan of one image.
 #[derive(Debug, Default)]
 pub struct Plan {
     nth: AtomicU32,
     counted: AtomicU32,
+    injected: AtomicU32,
     all: AtomicBool,
+    new_stack: AtomicBool,
+    /// What has been made to fail for its call stack.
+    failed: Mutex<HashSet<Origin>>,
+    /// How often each routine was made to fail, other than by [`fail_all`].
+    by_routine: Mutex<BTreeMap<&'static str, u64>>,
+}
+
+impl Plan {
+    /// Whether a call is the one to fail, because its call stack has not failed yet. It has from now on.
+    fn is_new(&self, call: &Call) -> bool {
+        if !self.new_stack.load(Ordering::Relaxed) {
+            return false;
+        }
+        let origin = (call.routine(), stack(call));
+        let mut failed = self.failed.lock();
+        // Looked at under the lock: one call fails for each time it is asked for.
+        let new = self.new_stack.load(Ordering::Relaxed) && failed.insert(origin);
+        if new {
+            self.new_stack.store(false, Ordering::Relaxed);
+        }
+        new
+    }
+}
+
+/// The driver addresses that led to a call, as far as the kernel called driver code last.
+fn stack(call: &Call) -> Vec<(u32, usize)> {
+    let frames = call.thread().frames();
+    let registers = frames.iter().rev().find_map(|frame| match frame {
+        Frame::Call { registers, .. } => Some(*registers),
+        Frame::Forwarded | Frame::Callback { .. } => None,
+    });
+    let addresses = registers.map_or_else(Vec::new, |registers| unwind::walk_from_call(&registers));
+    addresses
+        .into_iter()
+        .filter_map(|address| image::find(address).map(|image| (image.id, address - image.base)))
+        .collect()
 }
 
 /// Whether this call has to fail. Counts it.
@@ -49,7 +120,11 @@ pub fn should_fail(call: &Call, kind: FaultKind) -> bool {
     let plan = &image.faults;
     let number = plan.counted.fetch_add(1, Ordering::Relaxed) + 1;
     let nth = plan.nth.load(Ordering::Relaxed);
-    let hit = nth != 0 && number == nth;
+    let hit = (nth != 0 && number == nth) || plan.is_new(call);
+    if hit {
+        plan.injected.fetch_add(1, Ordering::Relaxed);
+        *plan.by_routine.lock().entry(call.routine()).or_default() += 1;
+    }
     let fail = hit
         || (kind.is_allocation() && plan.all.load(Ordering::Relaxed))
         || (kind != FaultKind::Object && draw());
@@ -91,12 +166,54 @@ pub(crate) fn selected(address: usize) -> Vec<&'static Image> {
 
 /// The `nth` (1-based) fallible call of the image from now on fails, once; 0 turns this off.
 pub fn fail_nth(image: &Image, nth: u32) {
-    image.faults.nth.store(0, Ordering::Relaxed);
-    image.faults.counted.store(0, Ordering::Relaxed);
+    restart(image);
     image.faults.nth.store(nth, Ordering::Relaxed);
 }
 
-/// Fallible calls of the image since [`fail_nth`].
+/// The next fallible call of the image from a call stack that has not failed yet fails, once, or none. What failed is kept
+/// as long as the image.
+pub fn fail_new_stack(image: &Image, fail: bool) {
+    restart(image);
+    image.faults.new_stack.store(fail, Ordering::Relaxed);
+}
+
+/// What [`fail_nth`] is told about images that are not loaded yet.
+static NEW_IMAGES: AtomicU32 = AtomicU32::new(0);
+
+/// As [`fail_nth`], for every image that is loaded from now on: the only way to reach its `DllInitialize`.
+pub fn fail_nth_of_new_images(nth: u32) {
+    NEW_IMAGES.store(nth, Ordering::Relaxed);
+}
+
+impl Plan {
+    /// The plan of an image that is being loaded.
+    pub(crate) fn of_new_image() -> Self {
+        Self {
+            nth: AtomicU32::new(NEW_IMAGES.load(Ordering::Relaxed)),
+            ..Self::default()
+        }
+    }
+}
+
+/// Nothing fails until the next request.
+fn restart(image: &Image) {
+    image.faults.nth.store(0, Ordering::Relaxed);
+    image.faults.new_stack.store(false, Ordering::Relaxed);
+    image.faults.counted.store(0, Ordering::Relaxed);
+    image.faults.injected.store(0, Ordering::Relaxed);
+}
+
+/// Calls of the image that failed since [`fail_nth`] or [`fail_new_stack`], because of it.
+pub fn injected(image: &Image) -> u32 {
+    image.faults.injected.load(Ordering::Relaxed)
+}
+
+/// How often each routine was made to fail for this image, by [`fail_nth`] and [`fail_new_stack`].
+pub fn failed_by_routine(image: &Image) -> BTreeMap<&'static str, u64> {
+    image.faults.by_routine.lock().clone()
+}
+
+/// Fallible calls of the image since [`fail_nth`] or [`fail_new_stack`].
 pub fn counted(image: &Image) -> u32 {
     image.faults.counted.load(Ordering::Relaxed)
 }

@@ -5,7 +5,9 @@
 //! VOID    NtsimAccount(PVOID ImageAddress, NTSIM_ACCOUNT *Out);
 //! ULONG64 NtsimPoolBytes(PVOID ImageAddress, ULONG Tag);
 //! VOID    NtsimFailNth(PVOID ImageAddress, ULONG Nth);
+//! VOID    NtsimFailNewStack(PVOID ImageAddress, BOOLEAN On);
 //! ULONG   NtsimFallibleCalls(VOID);
+//! ULONG   NtsimFaults(VOID);
 //! VOID    NtsimFailAll(PVOID ImageAddress, BOOLEAN On);
 //! VOID    NtsimBreakAt(PVOID ImageAddress, PCSTR Routine, PKEVENT Reached, PKEVENT Continue);
 //! ULONG64 NtsimCallCount(PVOID ImageAddress, PCSTR Routine);
@@ -47,10 +49,22 @@ pub(crate) const ROUTINES: &[Routine] = &[
         run: ntsim_fail_nth,
     },
     Routine {
+        name: "NtsimFailNewStack",
+        args: 2,
+        irql: ANY,
+        run: ntsim_fail_new_stack,
+    },
+    Routine {
         name: "NtsimFallibleCalls",
         args: 0,
         irql: ANY,
-        run: ntsim_fallible_calls,
+        run: |_| of_counted(fault::counted),
+    },
+    Routine {
+        name: "NtsimFaults",
+        args: 0,
+        irql: ANY,
+        run: |_| of_counted(fault::injected),
     },
     Routine {
         name: "NtsimFailAll",
@@ -112,7 +126,7 @@ fn ntsim_pool_bytes(call: &Call) -> u64 {
         .sum()
 }
 
-/// Image number plus one of the last `NtsimFailNth`, for `NtsimFallibleCalls`.
+/// Image number plus one of the last `NtsimFailNth` or `NtsimFailNewStack`, for the counts.
 static COUNTED: AtomicU32 = AtomicU32::new(0);
 
 fn ntsim_fail_nth(call: &Call) -> u64 {
@@ -123,12 +137,20 @@ fn ntsim_fail_nth(call: &Call) -> u64 {
     0
 }
 
-fn ntsim_fallible_calls(_: &Call) -> u64 {
+fn ntsim_fail_new_stack(call: &Call) -> u64 {
+    for image in selected(call.addr(0)) {
+        fault::fail_new_stack(image, call.u8(1) != 0);
+        COUNTED.store(image.id + 1, Ordering::Relaxed);
+    }
+    0
+}
+
+fn of_counted(count: fn(&image::Image) -> u32) -> u64 {
     let id = COUNTED.load(Ordering::Relaxed);
     image::loaded()
         .into_iter()
         .find(|image| image.id + 1 == id)
-        .map_or(0, |image| u64::from(fault::counted(image)))
+        .map_or(0, |image| u64::from(count(image)))
 }
 
 fn ntsim_fail_all(call: &Call) -> u64 {

@@ -95,7 +95,7 @@ pub fn load(path: &Path) -> Result<&'static Image> {
         entry: base + header.address_of_entry_point() as usize,
         sections,
         symbols: super::symbols::Symbols::read(path, &parsed),
-        faults: crate::fault::Plan::default(),
+        faults: crate::fault::Plan::of_new_image(),
         imports,
         exports,
         functions,

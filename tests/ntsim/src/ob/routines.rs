@@ -178,6 +178,9 @@ fn by_handle(call: &Call) -> u64 {
             format!("ObReferenceObjectByHandle: handle {value:#x} is not open"),
         );
     };
+    if fault::should_fail(call, FaultKind::Object) {
+        return 0xc000_009a;
+    }
     let kind = super::kind(body).unwrap_or(ObjectKind::Event);
     if wanted != 0 && wanted != type_object(kind) {
         return 0xc000_0024; // STATUS_OBJECT_TYPE_MISMATCH
