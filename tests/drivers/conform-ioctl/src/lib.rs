@@ -9,10 +9,12 @@
 mod answers;
 mod fuzz;
 mod storm;
+mod sweep;
 
 pub use answers::{Answer, Answers, Routine};
 pub use fuzz::{FuzzCount, FuzzResult, MOST_STEPS, Operation, Step};
 pub use storm::{StormCount, StormFlags, StormRequest, StormResult};
+pub use sweep::{NAME_LENGTH, ScenarioInfo, SweepRequest, SweepResult, SweepWay};
 
 /// The control device.
 pub const DEVICE_NAME: &str = r"\Device\RxceConform";
@@ -35,6 +37,10 @@ pub const IOCTL_RUN: u32 = control_code(0x801);
 pub const IOCTL_STORM: u32 = control_code(0x802);
 /// Input: at most [`MOST_STEPS`] of [`Step`]. Output: [`FuzzResult`].
 pub const IOCTL_FUZZ: u32 = control_code(0x803);
+/// Output: [`ListHeader`], then as many [`ScenarioInfo`] as fit. No input.
+pub const IOCTL_SCENARIOS: u32 = control_code(0x810);
+/// Input: [`SweepRequest`]. Output: [`SweepResult`].
+pub const IOCTL_SWEEP: u32 = control_code(0x811);
 
 /// Bytes of a vector's identifier, padded with zeros.
 pub const ID_LENGTH: usize = 8;
@@ -61,6 +67,25 @@ pub enum Verdict {
     Failed,
     /// This kernel lacks a service that the vector cannot do without; the text names it.
     NotPossible,
+}
+
+impl Verdict {
+    const fn code(self) -> u32 {
+        match self {
+            Self::Passed => 1,
+            Self::Failed => 2,
+            Self::NotPossible => 3,
+        }
+    }
+
+    const fn from_code(code: u32) -> Option<Self> {
+        match code {
+            1 => Some(Self::Passed),
+            2 => Some(Self::Failed),
+            3 => Some(Self::NotPossible),
+            _ => None,
+        }
+    }
 }
 
 /// First record of [`IOCTL_LIST`]'s output.
@@ -186,13 +211,8 @@ impl RunResult {
     /// Encodes the record.
     #[must_use]
     pub fn to_bytes(&self) -> [u8; Self::SIZE] {
-        let verdict: u32 = match self.verdict {
-            Verdict::Passed => 1,
-            Verdict::Failed => 2,
-            Verdict::NotPossible => 3,
-        };
         let mut out = [0; Self::SIZE];
-        put(&mut out, 0, &verdict.to_le_bytes());
+        put(&mut out, 0, &self.verdict.code().to_le_bytes());
         put(&mut out, 4, &self.parts_missing.to_le_bytes());
         put(&mut out, 8, &self.answers.to_bytes());
         put(&mut out, 8 + Answers::SIZE, &self.text.0);
@@ -203,12 +223,7 @@ impl RunResult {
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         Some(Self {
-            verdict: match u32_at(bytes, 0)? {
-                1 => Verdict::Passed,
-                2 => Verdict::Failed,
-                3 => Verdict::NotPossible,
-                _ => return None,
-            },
+            verdict: Verdict::from_code(u32_at(bytes, 0)?)?,
             parts_missing: u32_at(bytes, 4)?,
             answers: Answers::from_bytes(bytes.get(8..)?)?,
             text: text_at(bytes, 8 + Answers::SIZE)?,

@@ -74,6 +74,8 @@ pub(crate) enum Answer {
     Refuse,
     /// Take what is indicated, and this many further bytes into the chain. Once: then [`Answer::Take`].
     More(PMDL, u32),
+    /// Take nothing of what is indicated, and this many bytes, from there on, into the chain. Once, as [`Answer::More`].
+    Into(PMDL, u32),
     /// Take this many, and say so, whatever was indicated.
     Claim(u32),
 }

@@ -3,15 +3,16 @@
 use core::{ptr, slice};
 
 use conform_ioctl::{
-    DEVICE_NAME, FuzzResult, INTERFACE_VERSION, IOCTL_FUZZ, IOCTL_LIST, IOCTL_RUN, IOCTL_STORM,
-    LINK_NAME, ListHeader, StormRequest, StormResult, Text, VectorInfo,
+    DEVICE_NAME, FuzzResult, INTERFACE_VERSION, IOCTL_FUZZ, IOCTL_LIST, IOCTL_RUN, IOCTL_SCENARIOS,
+    IOCTL_STORM, IOCTL_SWEEP, LINK_NAME, ListHeader, ScenarioInfo, StormRequest, StormResult,
+    SweepRequest, SweepResult, Text, VectorInfo,
 };
 use wdk_sys::{DO_DEVICE_INITIALIZING, NTSTATUS, PDEVICE_OBJECT, PDRIVER_OBJECT, PIRP, ntddk};
 
 use crate::{
     fuzz,
     nt::{irp as irps, status, unicode::Unicode},
-    runner, storm, vectors,
+    runner, storm, sweep, vectors,
 };
 
 /// Creates the device and its link.
@@ -85,7 +86,7 @@ unsafe fn control(irp: PIRP) -> (NTSTATUS, u64) {
     let parameters = unsafe { stack.Parameters.DeviceIoControl };
     if !matches!(
         parameters.IoControlCode,
-        IOCTL_LIST | IOCTL_RUN | IOCTL_STORM | IOCTL_FUZZ
+        IOCTL_LIST | IOCTL_RUN | IOCTL_STORM | IOCTL_FUZZ | IOCTL_SCENARIOS | IOCTL_SWEEP
     ) {
         return (status::INVALID_DEVICE_REQUEST, 0);
     }
@@ -104,32 +105,56 @@ unsafe fn control(irp: PIRP) -> (NTSTATUS, u64) {
         IOCTL_LIST => list(buffer.get_mut(..output).unwrap_or_default()),
         IOCTL_STORM => storm(buffer, input, output),
         IOCTL_FUZZ => fuzz(buffer, input, output),
+        IOCTL_SCENARIOS => scenarios(buffer.get_mut(..output).unwrap_or_default()),
+        IOCTL_SWEEP => sweep(buffer, input, output),
         _ => run(buffer, input, output),
     }
 }
 
 fn list(output: &mut [u8]) -> (NTSTATUS, u64) {
     let vectors = vectors::all();
+    let records = vectors.iter().map(|vector| {
+        let info = VectorInfo {
+            id: Text::new(vector.id),
+            title: Text::new(vector.title),
+            basis: vector.basis,
+        };
+        info.to_bytes()
+    });
+    put_list(output, vectors.len(), records)
+}
+
+fn scenarios(output: &mut [u8]) -> (NTSTATUS, u64) {
+    let records = sweep::all().map(|scenario| {
+        let info = ScenarioInfo {
+            name: Text::new(scenario.name),
+        };
+        info.to_bytes()
+    });
+    put_list(output, sweep::all().count(), records)
+}
+
+/// Writes a header, then as many records as fit.
+fn put_list<const N: usize>(
+    output: &mut [u8],
+    count: usize,
+    records: impl Iterator<Item = [u8; N]>,
+) -> (NTSTATUS, u64) {
     let header = ListHeader {
         version: INTERFACE_VERSION,
-        count: u32::try_from(vectors.len()).unwrap_or(u32::MAX),
+        count: u32::try_from(count).unwrap_or(u32::MAX),
     };
     let Some((first, mut rest)) = output.split_at_mut_checked(ListHeader::SIZE) else {
         return (status::BUFFER_TOO_SMALL, 0);
     };
     first.copy_from_slice(&header.to_bytes());
     let mut written = ListHeader::SIZE;
-    for vector in vectors {
-        let info = VectorInfo {
-            id: Text::new(vector.id),
-            title: Text::new(vector.title),
-            basis: vector.basis,
-        };
-        let Some((record, next)) = rest.split_at_mut_checked(VectorInfo::SIZE) else {
+    for bytes in records {
+        let Some((record, next)) = rest.split_at_mut_checked(N) else {
             break;
         };
-        record.copy_from_slice(&info.to_bytes());
-        written = written.saturating_add(VectorInfo::SIZE);
+        record.copy_from_slice(&bytes);
+        written = written.saturating_add(N);
         rest = next;
     }
     (status::SUCCESS, written as u64)
@@ -179,6 +204,23 @@ fn fuzz(buffer: &mut [u8], input: usize, output: usize) -> (NTSTATUS, u64) {
         return (status::BUFFER_TOO_SMALL, 0);
     }
     let result = fuzz::run(program).to_bytes();
+    for (to, from) in buffer.iter_mut().zip(&result) {
+        *to = *from;
+    }
+    (status::SUCCESS, result.len() as u64)
+}
+
+fn sweep(buffer: &mut [u8], input: usize, output: usize) -> (NTSTATUS, u64) {
+    let Some(request) = buffer.get(..input).and_then(SweepRequest::from_bytes) else {
+        return (status::INVALID_PARAMETER, 0);
+    };
+    if output < SweepResult::SIZE {
+        return (status::BUFFER_TOO_SMALL, 0);
+    }
+    let Some(result) = sweep::run(request) else {
+        return (status::INVALID_PARAMETER, 0);
+    };
+    let result = result.to_bytes();
     for (to, from) in buffer.iter_mut().zip(&result) {
         *to = *from;
     }

@@ -46,7 +46,7 @@ pub(crate) struct Fixture {
 
 impl Fixture {
     /// Storage only.
-    fn storage() -> Option<Self> {
+    pub(crate) fn storage() -> Option<Self> {
         Some(Self {
             transport: Block::filled(0xCC)?,
             address: Block::filled(0xCC)?,
@@ -165,6 +165,11 @@ impl Fixture {
     pub(crate) fn close(mut self) -> Outcome {
         restore_transport();
         self.take_down(ok)
+    }
+
+    /// Tears down what is built, from the top, while the transport goes on as it was told; `check` judges each answer.
+    pub(crate) fn end(mut self, check: impl FnMut(&str, NTSTATUS) -> Outcome) -> Outcome {
+        self.take_down(check)
     }
 
     /// Tears down what carries its signature, circuits first; `check` judges each answer, the first error is returned.

@@ -6,7 +6,8 @@
 //! `vectors` holds them. They call the engine through `engine`, build with `fixture` and
 //! `race`, watch through `client` (the
 //! callbacks) and `transport` (the requests). `storm` has a client and a transport of its own; `fuzz` calls
-//! everything with arguments that a fuzzer writes. `nt` wraps kernel objects; `outcome` is how everything reports.
+//! everything with arguments that a fuzzer writes; `sweep` makes one chosen thing fail. `nt` wraps kernel objects;
+//! `outcome` is how everything reports.
 
 #![no_std]
 
@@ -22,6 +23,7 @@ mod outcome;
 mod race;
 mod runner;
 mod storm;
+mod sweep;
 mod transport;
 mod vectors;
 

@@ -99,6 +99,18 @@ impl Run {
 pub(crate) struct Balance(Option<Account>);
 
 impl Balance {
+    /// The engine must hold no more of anything now than it held then. What has ended may be given back a moment later by
+    /// the thread that ended it: then it holds less.
+    pub(crate) fn not_more(&self, run: &Run, what: &str) -> Outcome {
+        match (self.0, run.balance().0) {
+            (Some(then), Some(now)) => holds(
+                &format!("{what}: the engine holds no more than {then:?}; it holds {now:?}"),
+                now.is_within(&then),
+            ),
+            _ => Ok(()),
+        }
+    }
+
     /// The engine must hold now what it held then.
     pub(crate) fn unchanged(&self, run: &Run, what: &str) -> Outcome {
         match (self.0, run.balance().0) {

@@ -124,13 +124,18 @@ pub(crate) const PROVIDERS: [Personality; 3] = [
 impl Race {
     /// Addresses on the first `count` of [`PROVIDERS`].
     pub(crate) fn among(count: usize) -> Outcome<Self> {
-        COMPLETION.update(|seen| *seen = Completion::new());
-        let no_memory = Trouble::no_memory;
         let account = sim::engine_account();
         let mut stacks = Vec::new();
         for personality in PROVIDERS.into_iter().take(count) {
             stacks.push(Fixture::addressed(personality)?);
         }
+        Self::over(stacks, account)
+    }
+
+    /// A race over these addresses; before them the engine held what `account` says.
+    pub(crate) fn over(stacks: Vec<Fixture>, account: Option<Account>) -> Outcome<Self> {
+        COMPLETION.update(|seen| *seen = Completion::new());
+        let no_memory = Trouble::no_memory;
         let race = Self {
             stacks,
             connection: Block::filled(0xCC).ok_or_else(no_memory)?,
@@ -313,11 +318,16 @@ impl Race {
     }
 
     /// Tears everything down and checks every answer.
-    pub(crate) fn close(mut self) -> Outcome {
+    pub(crate) fn close(self) -> Outcome {
         fixture::restore_transport();
-        self.take_down(fixture::ok)?;
+        self.finish(fixture::ok)
+    }
+
+    /// Tears everything down, while the transport goes on as it was told; `check` judges each answer.
+    pub(crate) fn finish(mut self, check: impl Fn(&str, NTSTATUS) -> Outcome) -> Outcome {
+        self.take_down(&check)?;
         for stack in core::mem::take(&mut self.stacks) {
-            stack.close()?;
+            stack.end(&check)?;
         }
         settled(|| {
             let now = sim::engine_account();

@@ -1,4 +1,4 @@
-//! Runs one vector in a system thread, and checks afterwards that nothing of it is left.
+//! Runs one vector in a system thread (or anything else), and checks afterwards that nothing of it is left.
 
 use alloc::{format, string::String};
 
@@ -30,27 +30,30 @@ pub(crate) fn gave_up(what: String) {
 
 /// Runs `vector`.
 pub(crate) fn run(vector: &'static Vector) -> RunResult {
-    if WEDGED.read(|wedged| *wedged) {
-        return result(
-            Verdict::NotPossible,
-            0,
-            "an earlier vector hangs still; restart the machine",
-        );
+    match guarded(move || Ok(in_thread(vector))) {
+        Ok(result) => result,
+        Err(Trouble::Failed(text)) => result(Verdict::Failed, 0, &text),
+        Err(Trouble::NotPossible(text)) => result(Verdict::NotPossible, 0, &text),
     }
-    let thread = match Thread::start(move || in_thread(vector)) {
-        Ok(thread) => thread,
-        Err(trouble) => return result(Verdict::Failed, 0, &format!("{trouble:?}")),
-    };
+}
+
+/// Runs `body` in a system thread, and gives up on it after a while.
+pub(crate) fn guarded<R: Send + 'static>(
+    body: impl FnOnce() -> Outcome<R> + Send + 'static,
+) -> Outcome<R> {
+    if WEDGED.read(|wedged| *wedged) {
+        let text = "an earlier vector hangs still; restart the machine";
+        return Err(Trouble::NotPossible(text.into()));
+    }
+    let thread = Thread::start(body)?;
     if !thread.ends_within(LIMIT) {
         WEDGED.update(|wedged| *wedged = true);
         // It cannot be ended, and what it uses must stay.
         core::mem::forget(thread);
         let what = GAVE_UP.read(|note| note.clone()).unwrap_or_default();
-        return result(Verdict::Failed, 0, &format!("the vector hangs. {what}"));
+        return Err(Trouble::Failed(format!("the vector hangs. {what}")));
     }
-    thread
-        .join("the vector")
-        .unwrap_or_else(|trouble| result(Verdict::Failed, 0, &format!("{trouble:?}")))
+    thread.join("the vector")?
 }
 
 fn result(verdict: Verdict, parts_missing: usize, text: &str) -> RunResult {
@@ -83,18 +86,16 @@ fn in_thread(vector: &Vector) -> RunResult {
             missing.len(),
             &format!("not possible here: {}", missing.join("; ")),
         ),
-        Err(Trouble::Failed(text)) => match violation() {
-            Some(rule) => result(Verdict::Failed, missing.len(), &format!("{text}. {rule}")),
-            None => result(Verdict::Failed, missing.len(), &text),
+        Err(trouble) => match with_violation(trouble) {
+            Trouble::Failed(text) => result(Verdict::Failed, missing.len(), &text),
+            Trouble::NotPossible(text) => result(Verdict::NotPossible, missing.len(), &text),
         },
-        Err(Trouble::NotPossible(text)) => result(Verdict::NotPossible, missing.len(), &text),
     }
 }
 
 /// A clean transport and recorder, and an engine that has grown what it keeps (tables, caches): one life of a few
 /// circuits does that, so that a vector's balance shows only what the vector costs.
-fn prepare() -> Outcome {
-    fixture::restore_transport();
+pub(crate) fn prepare() -> Outcome {
     clean()?;
     let mut warm = Fixture::orderly()?;
     let data = buffer(b"warm")?;
@@ -114,12 +115,22 @@ fn prepare() -> Outcome {
     clean()
 }
 
-fn clean() -> Outcome {
+/// A clean transport and recorder.
+pub(crate) fn clean() -> Outcome {
+    fixture::restore_transport();
     CLIENT.update(Client::reset);
     holds(
         "an earlier vector left the transport clean",
         TRANSPORT.update(transport::state::State::reset),
     )
+}
+
+/// Adds to a failure which rule a request broke, if one did.
+pub(crate) fn with_violation(trouble: Trouble) -> Trouble {
+    match (trouble, violation()) {
+        (Trouble::Failed(text), Some(rule)) => Trouble::Failed(format!("{text}. {rule}")),
+        (trouble, _) => trouble,
+    }
 }
 
 fn violation() -> Option<String> {
@@ -129,7 +140,7 @@ fn violation() -> Option<String> {
     ))
 }
 
-fn nothing_left() -> Outcome {
+pub(crate) fn nothing_left() -> Outcome {
     if let Some(rule) = violation() {
         return Err(Trouble::Failed(rule));
     }

@@ -180,7 +180,7 @@ unsafe fn received(
     let (answer, gate) = CLIENT.update(|client| {
         let slot = client.answers.get_mut(lane as usize);
         let answer = slot.as_ref().map_or(Answer::Take, |answer| **answer);
-        if let (Answer::More(..), Some(slot)) = (answer, slot) {
+        if let (Answer::More(..) | Answer::Into(..), Some(slot)) = (answer, slot) {
             *slot = Answer::Take;
         }
         (answer, client.gate.take())
@@ -195,7 +195,7 @@ unsafe fn received(
         Answer::Take | Answer::More(..) => (indicated, indicated),
         Answer::TakeSome(count) => (count.min(indicated), count.min(indicated)),
         Answer::Claim(count) => (indicated, count),
-        Answer::Refuse => (0, 0),
+        Answer::Refuse | Answer::Into(..) => (0, 0),
     };
     // SAFETY: At least `indicated` bytes are valid during the call (rxce.h).
     let bytes = unsafe { slice::from_raw_parts(data.cast::<u8>(), take as usize) };
@@ -204,7 +204,7 @@ unsafe fn received(
     unsafe { *taken = say };
     match answer {
         Answer::Refuse => status::DATA_NOT_ACCEPTED,
-        Answer::More(mdl, size) => {
+        Answer::More(mdl, size) | Answer::Into(mdl, size) => {
             // SAFETY: The engine's output parameter.
             unsafe { *chain = mdl };
             // SAFETY: As above.

@@ -14,6 +14,7 @@ const RESIDENT: i32 = 0x2 | 0x4;
 pub(crate) struct Buffer {
     data: Vec<u8>,
     mdl: NonNull<MDL>,
+    locked: bool,
 }
 
 // SAFETY: Plain memory; used by one side at a time, by the rules of the requests it travels in.
@@ -24,6 +25,22 @@ unsafe impl Sync for Buffer {}
 impl Buffer {
     /// A buffer that holds `data`.
     pub(crate) fn new(data: &[u8]) -> Option<Self> {
+        let buffer = Self::described(data)?;
+        // SAFETY: The MDL describes nonpaged pool.
+        unsafe { ntddk::MmBuildMdlForNonPagedPool(buffer.mdl()) };
+        Some(buffer)
+    }
+
+    /// A buffer that holds `data`, locked as one of a user's would be: whoever touches it has to map it first.
+    pub(crate) fn locked(data: &[u8]) -> Option<Self> {
+        let mut buffer = Self::described(data)?;
+        // SAFETY: The pages exist and are resident; 0 = KernelMode, 2 = IoModifyAccess.
+        unsafe { ntddk::MmProbeAndLockPages(buffer.mdl(), 0, 2) };
+        buffer.locked = true;
+        Some(buffer)
+    }
+
+    fn described(data: &[u8]) -> Option<Self> {
         let mut data = data.to_vec();
         let length = u32::try_from(data.len()).ok()?;
         // SAFETY: The buffer is nonpaged (the global allocator's pool) and outlives the MDL.
@@ -31,9 +48,8 @@ impl Buffer {
             ntddk::IoAllocateMdl(data.as_mut_ptr().cast(), length, 0, 0, ptr::null_mut())
         };
         let mdl = NonNull::new(mdl)?;
-        // SAFETY: The MDL describes nonpaged pool.
-        unsafe { ntddk::MmBuildMdlForNonPagedPool(mdl.as_ptr()) };
-        Some(Self { data, mdl })
+        let locked = false;
+        Some(Self { data, mdl, locked })
     }
 
     /// The MDL.
@@ -63,7 +79,11 @@ impl Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        // SAFETY: Allocated in `new`, freed once; nobody uses it past the test that owns it.
+        if self.locked {
+            // SAFETY: Locked in `locked`, unlocked once; a mapping goes with it ("MmUnlockPages function").
+            unsafe { ntddk::MmUnlockPages(self.mdl.as_ptr()) };
+        }
+        // SAFETY: Allocated in `described`, freed once; nobody uses it past the test that owns it.
         unsafe { ntddk::IoFreeMdl(self.mdl.as_ptr()) };
     }
 }

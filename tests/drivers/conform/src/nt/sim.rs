@@ -24,10 +24,25 @@ pub(crate) struct Account {
     pub(crate) work_items: u64,
 }
 
+impl Account {
+    /// Whether nothing of it is more than in `limit`.
+    pub(crate) const fn is_within(&self, limit: &Self) -> bool {
+        self.pool_blocks <= limit.pool_blocks
+            && self.pool_bytes <= limit.pool_bytes
+            && self.irps <= limit.irps
+            && self.mdls <= limit.mdls
+            && self.handles <= limit.handles
+            && self.object_references <= limit.object_references
+            && self.work_items <= limit.work_items
+    }
+}
+
 type AccountOf = unsafe extern "system" fn(*mut c_void, *mut Account);
 type PoolBytes = unsafe extern "system" fn(*mut c_void, u32) -> u64;
 type FailNth = unsafe extern "system" fn(*mut c_void, u32);
 type FallibleCalls = unsafe extern "system" fn() -> u32;
+type FailNewStack = unsafe extern "system" fn(*mut c_void, u8);
+type FaultsInjected = unsafe extern "system" fn() -> u32;
 type FailAll = unsafe extern "system" fn(*mut c_void, u8);
 type BreakAt = unsafe extern "system" fn(*mut c_void, *const c_char, *mut c_void, *mut c_void);
 
@@ -66,6 +81,17 @@ pub(crate) struct Faults {
     fail_nth: FailNth,
     fallible_calls: FallibleCalls,
     fail_all: FailAll,
+    fail_new_stack: FailNewStack,
+    injected: FaultsInjected,
+}
+
+/// Which of the engine's fallible kernel calls fails.
+#[derive(Clone, Copy)]
+pub(crate) enum Pick {
+    /// The n-th, from 1; 0: none.
+    Nth(u32),
+    /// The next one from a call stack that has not failed yet.
+    NewStack,
 }
 
 impl Faults {
@@ -80,7 +106,36 @@ impl Faults {
             },
             // SAFETY: As above.
             fail_all: unsafe { mem::transmute::<*mut c_void, FailAll>(routine("NtsimFailAll")?) },
+            // SAFETY: As above.
+            fail_new_stack: unsafe {
+                mem::transmute::<*mut c_void, FailNewStack>(routine("NtsimFailNewStack")?)
+            },
+            // SAFETY: As above.
+            injected: unsafe {
+                mem::transmute::<*mut c_void, FaultsInjected>(routine("NtsimFaults")?)
+            },
         })
+    }
+
+    /// Lets one kernel call fail from now on, until [`Self::disarm`].
+    pub(crate) fn arm(&self, pick: Pick) {
+        match pick {
+            // SAFETY: Any address of the image will do.
+            Pick::Nth(nth) => unsafe { (self.fail_nth)(engine::address(), nth) },
+            // SAFETY: As above.
+            Pick::NewStack => unsafe { (self.fail_new_stack)(engine::address(), 1) },
+        }
+    }
+
+    /// Whether the call that was to fail has come, since the last [`Self::arm`].
+    pub(crate) fn was_hit(&self) -> bool {
+        // SAFETY: No arguments.
+        unsafe { (self.injected)() != 0 }
+    }
+
+    /// Lets no call fail any more.
+    pub(crate) fn disarm(&self) {
+        self.arm(Pick::Nth(0));
     }
 
     /// Runs `body` with the `nth` (from 1) fallible kernel call failing; tells also how many such calls there were.

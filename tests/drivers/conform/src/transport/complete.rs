@@ -59,7 +59,8 @@ pub(crate) fn complete_datagram(data: &[u8], result: NTSTATUS) -> Option<usize> 
 }
 
 fn fill(kind: Kind, data: &[u8], result: NTSTATUS) -> Option<usize> {
-    let pending = TRANSPORT.update(|state| state.claim(|held| held.kind == kind))?;
+    let which = |held: &Pending| held.kind == kind && held.due.is_none();
+    let pending = TRANSPORT.update(|state| state.claim(which))?;
     let wanted = length_of(&pending);
     let data = data.get(..wanted as usize).unwrap_or(data);
     // SAFETY: The request is ours until it is completed, so its chain is valid; it was checked to be resident.

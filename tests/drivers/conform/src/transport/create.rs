@@ -129,10 +129,12 @@ pub(super) unsafe fn create(
                 u64::from(record.irql),
             );
         }
-        let status = match state.script_for(Some(personality), record.kind) {
+        let fault = state.fault.count(record.kind).map(|(_, status)| status);
+        let script = state.script_for(Some(personality), record.kind);
+        let status = match fault.map_or(script, Script::Inline) {
             Script::Inline(status) => status,
             // An open that pends is not part of any script.
-            Script::Pend(_) | Script::Hook(..) => status::SUCCESS,
+            Script::Pend(_) | Script::Later(_) | Script::Hook(..) => status::SUCCESS,
         };
         let place = state.append(record);
         state.completed(place, status);

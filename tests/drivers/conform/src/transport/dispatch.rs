@@ -7,7 +7,7 @@ use wdk_sys::{IO_STACK_LOCATION, NTSTATUS, PDEVICE_OBJECT, PIRP, PVOID, ntddk};
 
 use super::{
     check::{self, Way},
-    complete, create,
+    complete, create, fault,
     kinds::{Ends, Kind, Personality, Script},
     look::{look, parameters},
     query,
@@ -132,6 +132,10 @@ pub(super) unsafe fn request(
     let record = unsafe { look(irp, stack, file) };
     // SAFETY: As above; the chain of a request is valid while the request is under way.
     unsafe { check::on_arrival(irp, stack, device, &record, way) };
+    if let Some(fault) = TRANSPORT.update(|state| state.fault.count(record.kind)) {
+        // SAFETY: As above.
+        return unsafe { fail(irp, &record, fault) };
+    }
     // SAFETY: As above.
     let effect = unsafe { effect(irp, stack, &record) };
 
@@ -153,6 +157,7 @@ pub(super) unsafe fn request(
                 file,
                 kind: record.kind,
                 ends: NEVER,
+                due: None,
                 record: place,
             };
             complete::finish(&pending, result, information);
@@ -175,6 +180,7 @@ pub(super) unsafe fn request(
                 file,
                 kind: record.kind,
                 ends: NEVER,
+                due: None,
                 record: place,
             };
             // SAFETY: Marked before it is completed elsewhere; STATUS_PENDING is returned. Both ways are legal
@@ -191,6 +197,20 @@ pub(super) unsafe fn request(
                     file,
                     kind: record.kind,
                     ends,
+                    due: None,
+                    record: place,
+                })
+            }
+        }
+        Script::Later(result) => {
+            // SAFETY: Ours.
+            unsafe {
+                keep(Pending {
+                    irp,
+                    file,
+                    kind: record.kind,
+                    ends: ANY,
+                    due: Some(result),
                     record: place,
                 })
             }
@@ -203,6 +223,7 @@ pub(super) unsafe fn request(
                     file,
                     kind: record.kind,
                     ends,
+                    due: None,
                     record: place,
                 })
             };
@@ -216,6 +237,38 @@ const NEVER: Ends = Ends {
     abort: false,
     cancel: false,
 };
+const ANY: Ends = Ends {
+    abort: true,
+    cancel: true,
+};
+
+/// Lets a request fail: it has no effect.
+///
+/// # Safety
+///
+/// The transport owns the request.
+unsafe fn fail(irp: PIRP, record: &Record, (way, result): (fault::Way, NTSTATUS)) -> NTSTATUS {
+    let place = TRANSPORT.update(|state| state.append(*record));
+    let mut pending = Pending {
+        irp,
+        file: record.file,
+        kind: record.kind,
+        ends: NEVER,
+        due: None,
+        record: place,
+    };
+    match way {
+        fault::Way::AtOnce => {
+            complete::finish(&pending, result, 0);
+            result
+        }
+        fault::Way::Later => {
+            (pending.ends, pending.due) = (ANY, Some(result));
+            // SAFETY: Ours.
+            unsafe { keep(pending) }
+        }
+    }
+}
 
 /// Holds a request until something ends it.
 ///
@@ -301,7 +354,11 @@ unsafe fn effect(
             match script {
                 Script::Inline(result) if result < 0 => Some((result, 0)),
                 // What the provider is it always tells at once.
-                Script::Pend(_) | Script::Hook(..) if record.code != query::PROVIDER_INFO => None,
+                Script::Pend(_) | Script::Later(_) | Script::Hook(..)
+                    if record.code != query::PROVIDER_INFO =>
+                {
+                    None
+                }
                 // SAFETY: Ours.
                 _ => Some(unsafe { query::answer(irp, record) }),
             }

@@ -116,7 +116,9 @@ pub(crate) enum Script {
     Inline(NTSTATUS),
     /// Keep; the ends say what else may complete it.
     Pend(Ends),
-    /// Keep as above, then run the hook inside the dispatch routine; it may complete the request.
+    /// Keep until somebody ends what is due (`fault`), with this status; or an ABORT, or a cancel.
+    Later(NTSTATUS),
+    /// Keep as [`Self::Pend`], then run the hook inside the dispatch routine; it may complete the request.
     Hook(Ends, fn(usize)),
 }
 

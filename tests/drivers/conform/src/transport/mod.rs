@@ -8,6 +8,7 @@ mod check;
 mod complete;
 mod create;
 mod dispatch;
+pub(crate) mod fault;
 pub(crate) mod hostile;
 mod indicate;
 mod kinds;

@@ -5,6 +5,7 @@ use core::ffi::c_void;
 use wdk_sys::{NTSTATUS, PIRP};
 
 use super::{
+    fault::Fault,
     kinds::{Ends, FileKind, KINDS, Kind, Personality, Script},
     query::Provider,
 };
@@ -48,6 +49,8 @@ pub(crate) struct Pending {
     pub(crate) file: usize,
     pub(crate) kind: Kind,
     pub(crate) ends: Ends,
+    /// The status it is to end with, if somebody is to end it by itself.
+    pub(crate) due: Option<NTSTATUS>,
     /// Its place in the log.
     pub(crate) record: usize,
 }
@@ -147,6 +150,10 @@ pub(crate) struct State {
     overrides: [Option<(Personality, Kind, Script)>; 8],
     /// Where the next clean-up of an endpoint stops.
     gate: Option<Gate>,
+    /// Which request is made to fail.
+    pub(crate) fault: Fault,
+    /// Somebody ends what is due.
+    pub(crate) ends_due: bool,
 }
 
 /// The clean-up of one personality's endpoint sets the first event and waits for the second; both outlive it.
@@ -182,6 +189,8 @@ impl State {
             provider: None,
             overrides: [None; 8],
             gate: None,
+            fault: Fault::NONE,
+            ends_due: false,
         }
     }
 
@@ -335,9 +344,14 @@ impl State {
         self.files.iter().flatten().filter(|file| file.open).count()
     }
 
-    /// Requests held.
+    /// The requests held.
+    pub(super) fn all_held(&self) -> impl Iterator<Item = &Pending> {
+        self.pending.iter().flatten()
+    }
+
+    /// How many requests are held.
     pub(crate) fn held(&self) -> usize {
-        self.pending.iter().flatten().count()
+        self.all_held().count()
     }
 
     /// Requests of one kind held.
