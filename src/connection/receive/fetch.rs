@@ -9,7 +9,7 @@ use rxce_engine::{
     receive::{Channel, Next, Room},
 };
 use wdk_sys::{
-    NTSTATUS, PIRP, PMDL, STATUS_BUFFER_OVERFLOW, STATUS_CONNECTION_DISCONNECTED,
+    MDL, NTSTATUS, PIRP, PMDL, STATUS_BUFFER_OVERFLOW, STATUS_CONNECTION_DISCONNECTED,
     STATUS_INSUFFICIENT_RESOURCES, STATUS_SUCCESS,
 };
 
@@ -185,31 +185,63 @@ fn abandon(circuit: &Circuit, channel: Channel) {
     engine::change(circuit, |ledger| ledger.streams.of(channel).abandon());
 }
 
-/// Fills the packet for the part of the client's memory that is still missing: the whole rest of the chain if it begins
-/// with an element, else the rest of one element.
+/// The part of the client's memory that the next request, or the present one, is for.
+struct Part {
+    element: NonNull<MDL>,
+    /// Offset in the element.
+    inside: u32,
+    bytes: u32,
+}
+
+/// The part that is missing: the whole rest of the chain if it begins with an element, else the rest of one element.
 ///
-unsafe fn prepare_client(circuit: &Circuit, channel: Channel, request: Handle, wanted: Wanted) {
+/// # Safety
+///
+/// The client's chain is valid.
+unsafe fn missing_part(wanted: &Wanted) -> Option<Part> {
     let missing = wanted.bytes.saturating_sub(wanted.copied);
-    // SAFETY: The client's chain describes more bytes than were copied.
-    let located = unsafe { mdl::locate(wanted.chain.as_ptr(), wanted.copied) };
-    let Some((element, inside)) = located else {
-        return;
-    };
-    let (mdl, bytes) = if inside == 0 {
-        (element.as_ptr(), missing)
+    // SAFETY: Forwarded; it describes more bytes than were copied.
+    let (element, inside) = unsafe { mdl::locate(wanted.chain.as_ptr(), wanted.copied) }?;
+    let bytes = if inside == 0 {
+        missing
     } else {
         // SAFETY: The element is valid.
-        let rest = unsafe { mdl::byte_count(element) }
-            .saturating_sub(inside)
-            .min(missing);
+        let length = unsafe { mdl::byte_count(element) };
+        length.saturating_sub(inside).min(missing)
+    };
+    Some(Part {
+        element,
+        inside,
+        bytes,
+    })
+}
+
+/// Fills the packet for the missing part of the client's memory.
+///
+/// # Safety
+///
+/// The request is listed and not handed over.
+unsafe fn prepare_client(circuit: &Circuit, channel: Channel, request: Handle, wanted: Wanted) {
+    // SAFETY: The client's chain is valid until DataReady.
+    let Some(part) = (unsafe { missing_part(&wanted) }) else {
+        return;
+    };
+    let Part {
+        element,
+        inside,
+        bytes,
+    } = part;
+    let mdl = if inside == 0 {
+        element.as_ptr()
+    } else {
         // SAFETY: The guard is ours.
         let destination = unsafe { circuit.stream(channel).transfer.destination() };
         let Some(part) = &destination.mdl else {
             return;
         };
         // SAFETY: The element is one of the chain that the part was made for.
-        unsafe { part.describe_part(element, inside, rest) };
-        (part.as_ptr(), rest)
+        unsafe { part.describe_part(element, inside, bytes) };
+        part.as_ptr()
     };
     let call = call::receive(bytes, receive_flags(channel));
     // SAFETY: Forwarded; the client's memory stays until DataReady.
@@ -277,7 +309,8 @@ unsafe fn go_on(circuit: &Circuit, channel: Channel, request: Handle) {
             fetched(circuit, request, channel, status, bytes);
             break;
         };
-        let wanted = advance(wanted, bytes);
+        // SAFETY: The client's chain is valid until DataReady.
+        let wanted = unsafe { advance(wanted, bytes) };
         let useful = wdk::nt_success(status) && bytes > 0;
         if !useful || wanted.copied >= wanted.bytes {
             filled(circuit, request, channel, wanted, status);
@@ -303,10 +336,16 @@ unsafe fn go_on(circuit: &Circuit, channel: Channel, request: Handle) {
     unsafe { request.drop_part() };
 }
 
-/// Counts bytes that arrived in the client's memory.
-fn advance(wanted: &mut Wanted, bytes: usize) -> Wanted {
-    let arrived = u32::try_from(bytes).unwrap_or(u32::MAX);
-    wanted.copied = wanted.copied.saturating_add(arrived).min(wanted.bytes);
+/// Counts bytes that arrived in the client's memory: no more than the request asked for, whatever the transport counts.
+///
+/// # Safety
+///
+/// The client's chain is valid, and the receive of its missing part is over.
+unsafe fn advance(wanted: &mut Wanted, bytes: usize) -> Wanted {
+    // SAFETY: Forwarded.
+    let asked = unsafe { missing_part(wanted) }.map_or(0, |part| part.bytes);
+    let arrived = u32::try_from(bytes).map_or(asked, |bytes| bytes.min(asked));
+    wanted.copied = wanted.copied.saturating_add(arrived);
     *wanted
 }
 
