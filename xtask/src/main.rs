@@ -1,7 +1,7 @@
 //! `cargo xtask`: everything a Linux host does with this project, in one command each.
 //!
 //! One file per errand: [`setup`] installs what is missing, [`toolchain`] decides which compiler builds drivers, [`drivers`] builds
-//! them, [`image`] checks what was built, [`wdk_crates`] what they are made of, [`demo`], [`soak`] and [`mod@test`] run it,
+//! them, [`image`] checks what was built, [`wdk_crates`] what they are made of, [`demo`], [`soak`], [`fuzz`] and [`mod@test`] run it,
 //! [`evidence`](mod@evidence) tells what the last test counted.
 
 use std::process::ExitCode;
@@ -12,6 +12,7 @@ mod command;
 mod demo;
 mod drivers;
 mod evidence;
+mod fuzz;
 mod image;
 mod peers;
 mod setup;
@@ -44,6 +45,8 @@ enum Errand {
     Evidence,
     /// Lets storms loose on the drivers, with fresh seeds, until one fails or the time is over.
     Soak(soak::Options),
+    /// Runs hostile inputs with fresh seeds, until one finds something or the time is over.
+    Fuzz(fuzz::Options),
     /// Runs every check and every test.
     Test,
 }
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         Errand::CheckImage => check_images(),
         Errand::Demo(options) => demo::run(&options).map(|()| ExitCode::SUCCESS),
         Errand::Evidence => evidence::run().map(|()| ExitCode::SUCCESS),
+        Errand::Fuzz(options) => fuzz::run(&options).map(|()| ExitCode::SUCCESS),
         Errand::Soak(options) => soak::run(&options).map(|()| ExitCode::SUCCESS),
         Errand::Test => test::run(),
     };

@@ -8,6 +8,8 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 
+use evidence::Kind;
+
 use crate::{
     listing,
     machine::{self, Counts},
@@ -25,7 +27,7 @@ const TARGET: &str = "FUZZ_TARGET";
 const BATCH: u64 = 100;
 
 /// Where inputs are kept that once found something.
-fn directory() -> PathBuf {
+pub(crate) fn directory() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/regressions")
 }
 
@@ -91,7 +93,7 @@ pub(crate) fn regressions() -> Result<()> {
         replayed += 1;
     }
     ensure!(replayed > 0, "no regressions in {}", directory().display());
-    println!("fuzzed: regressions executions={replayed}");
+    evidence::record(Kind::Fuzzed, "inputs that once found something", replayed)?;
     Ok(())
 }
 

@@ -99,13 +99,17 @@ fn kind(code: Option<i32>, err: &str) -> String {
         .or_else(|| err.lines().find(|line| line.contains("0x")))
         .or_else(|| err.lines().next())
         .unwrap_or_default();
-    // A bug check's code is what tells it from others; addresses are not.
+    // A bug check's code is what tells it from others; other numbers are not.
+    let codes = line.contains("STOP");
     let words: Vec<&str> = line
         .split(|sign: char| !sign.is_ascii_alphanumeric())
-        .filter(|word| !word.is_empty() && word.len() < 12)
-        .filter(|word| {
-            !word.starts_with(|sign: char| sign.is_ascii_digit()) || line.contains("STOP")
-        })
+        .filter(|word| !word.is_empty() && word.len() < 40)
+        .filter(
+            |word| match word.starts_with(|sign: char| sign.is_ascii_digit()) {
+                true => codes && word.len() < 12,
+                false => true,
+            },
+        )
         .take(14)
         .collect();
     format!("exit {}: {}", code.unwrap_or(-1), words.join(" "))

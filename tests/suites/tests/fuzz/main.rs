@@ -8,6 +8,7 @@
 
 use std::{env, path::Path, process::ExitCode};
 
+use evidence::Kind;
 use libtest_mimic::{Arguments, Failed, Trial};
 
 mod listing;
@@ -20,7 +21,7 @@ mod target;
 /// Programs per target and form of the image in the test command.
 const PROGRAMS: u64 = 150;
 /// Inputs per pure target in the test command.
-const INPUTS: u64 = 20_000;
+const INPUTS: u64 = 8_000;
 /// Where every input of the test command comes from.
 const SEED: u64 = 0xF022_0001;
 
@@ -53,8 +54,7 @@ fn trials() -> Vec<Trial> {
         let name = format!("engine: {}", target.name);
         trials.push(Trial::test(name, || {
             report(pure::run(target, SEED, INPUTS))?;
-            println!("fuzzed: {} executions={INPUTS}", target.name);
-            Ok(())
+            count(target.name, INPUTS, "pure code of the engine")
         }));
     }
     for profile in ["debug", "release"] {
@@ -63,11 +63,9 @@ fn trials() -> Vec<Trial> {
             trials.push(Trial::test(name, move || {
                 let counted = long::batch(target, profile, SEED, PROGRAMS);
                 let counted = report(counted)?;
-                println!(
-                    "fuzzed: {} executions={PROGRAMS} ({profile}: {counted})",
-                    target.name
-                );
-                Ok(())
+                at_work(target, &counted)?;
+                let name = format!("{}, {profile} image", target.name);
+                count(&name, PROGRAMS, &counted.to_string())
             }));
         }
     }
@@ -76,4 +74,19 @@ fn trials() -> Vec<Trial> {
 
 fn report<T>(result: anyhow::Result<T>) -> Result<T, Failed> {
     result.map_err(|error| Failed::from(format!("{error:#}")))
+}
+
+fn count(name: &str, executions: u64, note: &str) -> Result<(), Failed> {
+    evidence::record_with_note(Kind::Fuzzed, name, executions, note)?;
+    Ok(())
+}
+
+/// Programs that did nothing have shown nothing.
+fn at_work(target: &target::Target, counted: &machine::Counts) -> Result<(), Failed> {
+    for &needed in target.needs {
+        if counted.0[needed as usize] < PROGRAMS {
+            return Err(Failed::from(format!("too little happened: {counted}")));
+        }
+    }
+    Ok(())
 }

@@ -2,7 +2,7 @@
 //! and some that they should not.
 
 use arbitrary::{Result, Unstructured};
-use conform_ioctl::{Operation, Step};
+use conform_ioctl::{FuzzCount, Operation, Step};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 
 use crate::listing::Program;
@@ -10,6 +10,8 @@ use crate::listing::Program;
 /// A way to write programs: each operation with its weight.
 pub(crate) struct Target {
     pub(crate) name: &'static str,
+    /// What must happen at least once per program, on average.
+    pub(crate) needs: &'static [FuzzCount],
     life: &'static [(Operation, u32)],
     weights: &'static [(Operation, u32)],
     /// In 100: how often a choice of a structure is a pointer to something else.
@@ -56,6 +58,7 @@ const LONG_LIFE: &[(O, u32)] = &[
 pub(crate) const TARGETS: &[Target] = &[
     Target {
         name: "pointers",
+        needs: &[FuzzCount::Admitted, FuzzCount::Refused],
         life: LIFE,
         weights: &[
             (O::Change, 12),
@@ -74,6 +77,7 @@ pub(crate) const TARGETS: &[Target] = &[
     },
     Target {
         name: "arguments",
+        needs: &[FuzzCount::Admitted, FuzzCount::Refused],
         life: LIFE,
         weights: &[
             (O::BuildAddress, 10),
@@ -96,6 +100,7 @@ pub(crate) const TARGETS: &[Target] = &[
     },
     Target {
         name: "transport",
+        needs: &[FuzzCount::Callbacks, FuzzCount::Indications],
         life: LONG_LIFE,
         weights: &[
             (O::Script, 14),
@@ -118,6 +123,12 @@ pub(crate) const TARGETS: &[Target] = &[
     },
     Target {
         name: "data",
+        needs: &[
+            FuzzCount::Callbacks,
+            FuzzCount::Indications,
+            FuzzCount::Completions,
+            FuzzCount::Rooms,
+        ],
         life: LONG_LIFE,
         weights: &[
             (O::Client, 20),
@@ -135,6 +146,12 @@ pub(crate) const TARGETS: &[Target] = &[
     },
     Target {
         name: "everything",
+        needs: &[
+            FuzzCount::Admitted,
+            FuzzCount::Refused,
+            FuzzCount::Callbacks,
+            FuzzCount::Indications,
+        ],
         life: LIFE,
         weights: &[
             (O::Script, 8),

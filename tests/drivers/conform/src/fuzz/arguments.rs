@@ -7,6 +7,7 @@ use core::{ffi::c_void, ptr};
 use rxce_client::RXCE_CONNECTION_INFORMATION;
 use wdk_sys::{PMDL, UNICODE_STRING};
 
+use super::ledger::UNWRITTEN;
 use crate::{engine, fixture::PEER, nt::mdl::Buffer, transport::Personality};
 
 /// An address at which nothing is: it must not be looked at.
@@ -210,6 +211,8 @@ pub(super) struct Chain {
     pub(super) elements: Vec<Buffer>,
     /// Bytes of all elements.
     pub(super) total: u32,
+    /// Elements of no bytes.
+    pub(super) empty: usize,
     /// It runs in a circle, of no bytes.
     circular: bool,
 }
@@ -249,7 +252,7 @@ pub(super) fn chain(shape: u8, sizes: u32) -> Option<Chain> {
     let mut elements: Vec<Buffer> = Vec::new();
     let mut total = 0_u32;
     for &length in &lengths {
-        let element = Buffer::new(&vec![0x5A; length.max(1)])?;
+        let element = Buffer::new(&vec![UNWRITTEN; length.max(1)])?;
         if length == 0 {
             // SAFETY: The MDL is the element's, and nobody uses it yet.
             unsafe { (*element.mdl()).ByteCount = 0 };
@@ -267,6 +270,7 @@ pub(super) fn chain(shape: u8, sizes: u32) -> Option<Chain> {
     Some(Chain {
         elements,
         total,
+        empty: lengths.iter().filter(|&&length| length == 0).count(),
         circular,
     })
 }

@@ -272,7 +272,7 @@ unsafe fn received(
             unsafe { *chain = room.mdl() };
             // SAFETY: As above.
             unsafe { *wanted = size };
-            ledger::new_room(room.elements, room.total.min(size));
+            ledger::new_room(room.elements, room.empty, room.total.min(size));
         }
     }
     answer.status

@@ -1,7 +1,7 @@
 //! What the transport does of its own: events with any arguments, completions with any result; at once, later, or inside
 //! the dispatch routine of a request.
 
-use alloc::{vec, vec::Vec};
+use alloc::{format, vec, vec::Vec};
 use core::{ffi::c_void, ptr};
 
 use conform_ioctl::{FuzzCount, Operation, Step};
@@ -9,7 +9,7 @@ use wdk_sys::NTSTATUS;
 
 use super::{
     later::{self, When},
-    ledger::count,
+    ledger::{count, must},
 };
 use crate::{
     nt::{irql, status},
@@ -186,7 +186,11 @@ fn indicate(step: &Step) {
     let Some(file) = hostile::file_of_kind(file_kind, usize::from(step.on & 15)) else {
         return;
     };
-    let token = TRANSPORT.read(|state| state.file(file).map_or(0, |entry| entry.token.addr()));
+    let (token, is_closed) = TRANSPORT.read(|state| {
+        state
+            .file(file)
+            .map_or((0, true), |entry| (entry.token.addr(), !entry.open))
+    });
     let (context, token) = match step.on >> 4 {
         10 => (None, Some(0)),
         11 => (None, Some(step.c as usize)),
@@ -226,7 +230,16 @@ fn indicate(step: &Step) {
             available: step.b,
         },
     };
-    if hostile::call(target, event).is_some() {
+    let stale = match operation {
+        Operation::Receive => is_closed || matches!(step.on >> 4, 10..=12),
+        Operation::Datagram => is_closed || step.on >> 4 >= 14,
+        _ => false,
+    };
+    if let Some(answer) = hostile::call(target, event) {
         count(FuzzCount::Indications);
+        let dropped = answer.status == status::DATA_NOT_ACCEPTED && answer.taken == 0;
+        must(dropped || !stale, || {
+            format!("data with a token that names nothing: {answer:x?}")
+        });
     }
 }

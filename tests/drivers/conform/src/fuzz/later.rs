@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use conform_ioctl::Step;
 
-use super::events;
+use super::events::{self, END_ALL};
 use crate::{
     nt::{
         time::{self, SECOND},
@@ -65,6 +65,8 @@ struct Queue {
     with: Vec<(Kind, Step)>,
     version: u32,
     running: u32,
+    /// How long a routine that is on is kept waiting.
+    patience: Option<i64>,
     hurry: bool,
     stop: bool,
 }
@@ -74,6 +76,7 @@ static QUEUE: Watch<Queue> = Watch::new(Queue {
     with: Vec::new(),
     version: 0,
     running: 0,
+    patience: None,
     hurry: false,
     stop: false,
 });
@@ -92,9 +95,18 @@ pub(super) fn after(delay: i64, step: Step) {
     });
 }
 
-/// Forgets steps that are like this one.
-pub(super) fn forget(step: &Step) {
-    QUEUE.update(|queue| queue.tasks.retain(|(_, other)| other != step));
+/// A routine that may wait for the transport begins: the transport keeps nothing longer than `patience` until it returns.
+pub(super) fn begin_call(patience: i64) {
+    QUEUE.update(|queue| queue.patience = Some(patience));
+    after(patience, END_ALL);
+}
+
+/// It has returned.
+pub(super) fn end_call() {
+    QUEUE.update(|queue| {
+        queue.patience = None;
+        queue.tasks.retain(|(_, step)| *step != END_ALL);
+    });
 }
 
 /// Has a step carried out with the next request of a kind.
@@ -162,6 +174,11 @@ pub(super) fn work() {
         });
         if let Some(step) = task {
             events::perform(&step);
+            let patience = QUEUE.read(|queue| queue.patience);
+            if let (true, Some(patience)) = (step == END_ALL, patience) {
+                // The routine may have sent something else that the transport keeps.
+                after(patience, END_ALL);
+            }
             QUEUE.update(|queue| queue.running = 0);
             continue;
         }

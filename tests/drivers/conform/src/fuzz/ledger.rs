@@ -9,6 +9,8 @@ use wdk_sys::PMDL;
 use crate::nt::{mdl::Buffer, watch::Watch};
 
 const COUNTS: usize = FuzzCount::NAMES.len();
+/// What the memory of chains holds in the beginning.
+pub(super) const UNWRITTEN: u8 = 0x5A;
 /// Completion contexts count from here.
 pub(super) const SEND_CONTEXT: usize = 0x7100_0000;
 
@@ -36,6 +38,8 @@ struct Sent {
 /// Client memory that was handed over in an indication.
 struct Room {
     elements: Vec<Buffer>,
+    /// Elements of no bytes.
+    empty: usize,
     /// As many bytes as the client asked for and the chain has.
     most: u32,
     ready: u32,
@@ -143,7 +147,7 @@ fn change_send(context: usize, change: impl FnOnce(&mut Sent)) -> bool {
 }
 
 /// Enters a chain that is handed over with room for `size` bytes: one DataReady is owed if that is any.
-pub(super) fn new_room(elements: Vec<Buffer>, size: u32) {
+pub(super) fn new_room(elements: Vec<Buffer>, empty: usize, size: u32) {
     let length = elements
         .iter()
         .fold(0_u32, |sum, element| sum.saturating_add(element.length()));
@@ -151,6 +155,7 @@ pub(super) fn new_room(elements: Vec<Buffer>, size: u32) {
     count(FuzzCount::Rooms);
     let room = Room {
         elements,
+        empty,
         most,
         ready: 0,
     };
@@ -166,13 +171,24 @@ pub(super) fn ready(chain: PMDL, copied: u32) {
                 .is_some_and(|first| first.mdl() == chain)
         })?;
         room.ready = room.ready.saturating_add(1);
-        Some(room.most)
+        let bytes = room.elements.iter().flat_map(Buffer::bytes);
+        // The chains of a program that have empty elements have a byte there that nobody can write.
+        let missing = bytes
+            .take(copied as usize)
+            .filter(|&byte| byte == UNWRITTEN)
+            .count();
+        Some((room.most, missing > room.empty))
     });
     match most {
         None => violated(|| format!("DataReady for a chain that nobody gave: {chain:p}")),
-        Some(most) => must(copied <= most, || {
-            format!("DataReady of {copied} bytes where {most} have room")
-        }),
+        Some((most, missing)) => {
+            must(copied <= most, || {
+                format!("DataReady of {copied} bytes where {most} have room")
+            });
+            must(!missing, || {
+                format!("DataReady of {copied} bytes, which nobody wrote")
+            });
+        }
     }
 }
 

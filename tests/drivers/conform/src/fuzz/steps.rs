@@ -8,9 +8,7 @@ use rxce_client::{RXCE_ADDRESS_EVENT_HANDLER, RXCE_CONNECTION_EVENT_HANDLER};
 use wdk_sys::NTSTATUS;
 
 use super::{
-    arguments, calls,
-    events::{self, END_ALL},
-    later,
+    arguments, calls, events, later,
     ledger::{count, must},
     multiple, sends,
     world::{self, ADDRESS_CONTEXT, CONNECTION_CONTEXT, Expect, Pointer, Sort, World},
@@ -48,7 +46,7 @@ pub(super) fn call(
     let fault = world.fault.take();
     let decoy = world.decoy();
     if waits == Waits::ForTransport {
-        later::after(PATIENCE, END_ALL);
+        later::begin_call(PATIENCE);
     }
     let body = || match level {
         GUARDED => irql::guarded(body),
@@ -58,7 +56,7 @@ pub(super) fn call(
         (Some(nth), Some(faults)) => faults.nth(nth, body).0,
         _ => body(),
     };
-    later::forget(&END_ALL);
+    later::end_call();
     must(decoy == world.decoy(), || {
         "what the engine did not build was changed".into()
     });

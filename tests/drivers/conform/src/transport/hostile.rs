@@ -17,6 +17,9 @@ use super::{
 };
 use crate::nt::mdl;
 
+/// More bytes than any request of a program asks for.
+const LONGEST_ANSWER: u64 = 0x2_0000;
+
 /// Whom an event is for: a file, and what stands in for its two tokens.
 #[derive(Clone, Copy)]
 pub(crate) struct Target {
@@ -207,13 +210,12 @@ pub(crate) fn complete_with(kind: Option<Kind>, result: NTSTATUS, information: u
         pending.kind,
         Kind::Receive | Kind::ReceiveDatagram | Kind::Query
     ) {
-        let bytes = [0x77; 64];
-        let count = usize::try_from(information).unwrap_or(bytes.len());
-        let bytes = bytes.get(..count).unwrap_or(&bytes);
+        let count = information.min(LONGEST_ANSWER);
+        let bytes = alloc::vec![0x77; usize::try_from(count).unwrap_or_default()];
         // SAFETY: Claimed, so ours until it is completed; its chain was checked to be resident.
         let chain = unsafe { (*pending.irp).MdlAddress };
         // SAFETY: As above.
-        unsafe { mdl::fill(chain, bytes) };
+        unsafe { mdl::fill(chain, &bytes) };
     }
     complete::finish(&pending, result, information);
     true
