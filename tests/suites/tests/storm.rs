@@ -1,7 +1,8 @@
 //! Storms of conform.sys against the built rxce.sys, debug and release: fixed seeds here, fresh ones with `cargo xtask soak`.
 //!
 //! Each storm is a machine of its own, and prints its seed. The seed fixes what every thread chooses, not how the
-//! threads interleave: a seed that failed is worth running more than once (`STORM_SEED`, `STORM_FLAGS`, `STORM_ROUNDS`).
+//! threads interleave: a seed that failed is worth running more than once (`STORM_SEED`, `STORM_FLAGS`, `STORM_ROUNDS`, and
+//! `STORM_FORCE_PENDING=1` if it says `Forced`).
 
 use std::{
     env,
@@ -24,6 +25,8 @@ const SEED: &str = "STORM_SEED";
 const FLAGS: &str = "STORM_FLAGS";
 const THREADS: &str = "STORM_THREADS";
 const ROUNDS: &str = "STORM_ROUNDS";
+/// Set for a machine that forces requests to pend.
+const PENDING: &str = "STORM_FORCE_PENDING";
 /// Seconds to run fresh seeds for, or `forever`, instead of the tests.
 const SOAK: &str = "STORM_SOAK";
 /// Real time that one storm gets.
@@ -32,12 +35,21 @@ const LIMIT: Duration = Duration::from_secs(300);
 /// A storm that the test command runs.
 struct Fixed {
     name: &'static str,
+    pending: Pending,
     request: StormRequest,
+}
+
+/// Whether the machine forces requests to pend, as Driver Verifier's option does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pending {
+    AsItComes,
+    Forced,
 }
 
 const fn fixed(name: &'static str, seed: u64, threads: u32, rounds: u32, flags: u32) -> Fixed {
     Fixed {
         name,
+        pending: Pending::AsItComes,
         request: StormRequest {
             seed,
             threads,
@@ -66,6 +78,10 @@ const FIXED: &[Fixed] = &[
     ),
     fixed("memory fails", 0x51EE_7005, 4, 250, StormFlags::FAULTS),
     fixed("everything", 0x51EE_7006, 6, 250, StormFlags::ALL),
+    Fixed {
+        pending: Pending::Forced,
+        ..fixed("force pending", 0x51EE_7007, 4, 250, StormFlags::ALL)
+    },
 ];
 
 fn main() -> ExitCode {
@@ -98,7 +114,7 @@ fn trials(profile: &'static str) -> impl Iterator<Item = Trial> {
         let seed = storm.request.seed;
         let name = format!("{profile}::{} (seed {seed:#x})", storm.name);
         Trial::test(name, move || {
-            let text = run_child(&images(profile), &storm.request)
+            let text = run_child(&images(profile), &storm.request, storm.pending)
                 .map_err(|error| Failed::from(format!("{error:#}")))?;
             println!("{profile}, {}: {text}", storm.name);
             record(profile, storm, &text)
@@ -118,8 +134,12 @@ fn record(profile: &str, storm: &Fixed, text: &str) -> Result<(), Failed> {
 }
 
 /// Runs a storm in a process of its own; what it counted, or why it failed.
-fn run_child(images: &Path, request: &StormRequest) -> Result<String> {
-    let output = Command::new(env::current_exe()?)
+fn run_child(images: &Path, request: &StormRequest, pending: Pending) -> Result<String> {
+    let mut command = Command::new(env::current_exe()?);
+    if pending == Pending::Forced {
+        command.env(PENDING, "1");
+    }
+    let output = command
         .env(IMAGES, images)
         .env(SEED, format!("{:#x}", request.seed))
         .env(FLAGS, format!("{:#x}", request.flags.0))
@@ -130,7 +150,7 @@ fn run_child(images: &Path, request: &StormRequest) -> Result<String> {
         [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     ensure!(
         output.status.success(),
-        "{} {request:x?}\n{out}{err}",
+        "{} {request:x?} {pending:?}\n{out}{err}",
         output.status
     );
     Ok(out.trim().to_owned())
@@ -167,6 +187,7 @@ fn child(images: &Path) -> Result<()> {
     ntsim::boot(Options {
         trace: TraceMode::Ring(2000),
         seed: request.seed,
+        force_pending: env::var_os(PENDING).is_some(),
         ..Options::default()
     });
     let load = |name: &str| -> Result<Driver> {
@@ -267,14 +288,22 @@ fn soak(limit: &str) -> Result<()> {
             "debug"
         };
         // The high bytes: the lowest bits of successive seeds alternate.
-        let [.., threads, flags] = seed.to_le_bytes().map(u32::from);
+        let [.., pending, threads, flags] = seed.to_le_bytes().map(u32::from);
         let request = StormRequest {
             seed,
             threads: 2 + threads % (StormRequest::MOST_THREADS - 1),
             rounds: number(ROUNDS)?.unwrap_or(400),
             flags: StormFlags(number(FLAGS)?.unwrap_or(flags & StormFlags::ALL)),
         };
-        println!("{profile}: {}", run_child(&images(profile), &request)?);
+        let pending = if pending.is_multiple_of(2) {
+            Pending::AsItComes
+        } else {
+            Pending::Forced
+        };
+        println!(
+            "{profile}: {}",
+            run_child(&images(profile), &request, pending)?
+        );
         storms += 1;
         seed = seed.wrapping_mul(0xD134_2543_DE82_EF95).wrapping_add(1);
     }
