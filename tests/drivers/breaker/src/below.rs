@@ -6,13 +6,14 @@ use core::{
 };
 
 use wdk_sys::{
-    IRP, IRP_MJ_INTERNAL_DEVICE_CONTROL, IRP_MJ_READ, NTSTATUS, PDEVICE_OBJECT, PIRP,
+    IRP, IRP_MJ_INTERNAL_DEVICE_CONTROL, IRP_MJ_READ, NTSTATUS, PDEVICE_OBJECT, PIRP, PVOID,
     STATUS_PENDING, STATUS_SUCCESS, STATUS_UNSUCCESSFUL,
 };
 
 use crate::{
     nt::{DISPATCH, nt, peek, sleep},
-    request::{complete, current, finish, mark_pending, set_cancel_routine},
+    request::{Below, complete, current, finish, mark_pending, next, set_cancel_routine},
+    unicode::unicode,
 };
 
 /// Completes at once.
@@ -50,6 +51,63 @@ pub(crate) const AT_DISPATCH: u8 = 15;
 
 /// Completes, and reads the request afterwards.
 pub(crate) const TOUCH_AFTERWARDS: u8 = 16;
+
+/// Passes it on to the control device, which completes it.
+pub(crate) const PASS_ON: u8 = 17;
+/// The same with its own control bits, ...
+pub(crate) const PASS_ON_CONTROL: u8 = 18;
+/// ... with its own completion routine, ...
+pub(crate) const PASS_ON_ROUTINE: u8 = 19;
+/// ... with a completion routine that does not mark the request pending, though it pended, ...
+pub(crate) const PASS_ON_UNPROPAGATED: u8 = 20;
+/// ... and with one that does.
+pub(crate) const PASS_ON_PROPAGATED: u8 = 21;
+
+/// SL_PENDING_RETURNED; SL_INVOKE_ON_SUCCESS, _ERROR and _CANCEL.
+const PENDING_RETURNED: u8 = 0x01;
+const INVOKE_ALWAYS: u8 = 0xE0;
+
+/// Passes a request on to the control device.
+fn pass_on(irp: PIRP, how: u8) -> NTSTATUS {
+    let above = Below::open_named(unicode!(breaker_ioctl::DEVICE_NAME));
+    let own = *current(irp);
+    let stack = next(irp);
+    *stack = own;
+    stack.MinorFunction = COMPLETE;
+    match how {
+        PASS_ON_CONTROL => {
+            stack.Control = PENDING_RETURNED;
+            stack.CompletionRoutine = None;
+        }
+        PASS_ON_ROUTINE => {}
+        PASS_ON_UNPROPAGATED | PASS_ON_PROPAGATED => {
+            stack.MinorFunction = PEND_AND_COMPLETE;
+            stack.Control = INVOKE_ALWAYS;
+            stack.CompletionRoutine = Some(if how == PASS_ON_PROPAGATED {
+                propagate
+            } else {
+                forget
+            });
+        }
+        _ => {
+            stack.Control = 0;
+            stack.CompletionRoutine = None;
+        }
+    }
+    nt!(IofCallDriver(above.device, irp))
+}
+
+unsafe extern "C" fn forget(_: PDEVICE_OBJECT, _: PIRP, _: PVOID) -> NTSTATUS {
+    STATUS_SUCCESS
+}
+
+unsafe extern "C" fn propagate(_: PDEVICE_OBJECT, irp: PIRP, _: PVOID) -> NTSTATUS {
+    // SAFETY: The request is ours in its completion routine.
+    if unsafe { (*irp).PendingReturned } != 0 {
+        mark_pending(irp);
+    }
+    STATUS_SUCCESS
+}
 
 static PENDING: AtomicPtr<IRP> = AtomicPtr::new(ptr::null_mut());
 
@@ -121,6 +179,7 @@ pub(crate) unsafe extern "C" fn dispatch(_device: PDEVICE_OBJECT, irp: PIRP) -> 
             set_cancel_routine(irp, Some(cancel));
             complete(irp, STATUS_SUCCESS)
         }
+        how @ PASS_ON..=PASS_ON_PROPAGATED => pass_on(irp, how),
         TOUCH_AFTERWARDS => {
             let status = complete(irp, STATUS_SUCCESS);
             // The other thread has it back by then.

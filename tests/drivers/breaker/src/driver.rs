@@ -96,7 +96,8 @@ pub(crate) fn delete_devices(driver: PDRIVER_OBJECT) {
 unsafe extern "C" fn dispatch(device: PDEVICE_OBJECT, irp: PIRP) -> NTSTATUS {
     let stack = current(irp);
     if u32::from(stack.MajorFunction) != IRP_MJ_DEVICE_CONTROL {
-        return complete(irp, STATUS_SUCCESS);
+        // SAFETY: The same request.
+        return unsafe { below::dispatch(device, irp) };
     }
     // SAFETY: A device control request.
     let control = unsafe { stack.Parameters.DeviceIoControl };

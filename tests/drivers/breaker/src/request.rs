@@ -9,7 +9,7 @@ use core::{
 use wdk_sys::{
     DEVICE_OBJECT, FILE_OBJECT, IO_STACK_LOCATION, IRP_MJ_INTERNAL_DEVICE_CONTROL, KEVENT,
     NTSTATUS, PDRIVER_CANCEL, PFILE_OBJECT, PIO_COMPLETION_ROUTINE, PIRP, PVOID,
-    STATUS_MORE_PROCESSING_REQUIRED,
+    STATUS_MORE_PROCESSING_REQUIRED, UNICODE_STRING,
 };
 
 use crate::{
@@ -55,10 +55,15 @@ pub(crate) fn system_buffer<'a>(irp: PIRP, bytes: u32) -> &'a [u8] {
 }
 
 /// IoGetNextIrpStackLocation.
-fn next<'a>(irp: PIRP) -> &'a mut IO_STACK_LOCATION {
+pub(crate) fn next<'a>(irp: PIRP) -> &'a mut IO_STACK_LOCATION {
     let stack = peek(stack_pointer(irp));
     // SAFETY: The IRP is ours and has a location left.
     unsafe { &mut *stack.wrapping_sub(1) }
+}
+
+/// Sets the minor function of the next stack location.
+pub(crate) fn set_minor(irp: PIRP, minor: u8) {
+    next(irp).MinorFunction = minor;
 }
 
 /// IoMarkIrpPending.
@@ -100,8 +105,12 @@ pub(crate) struct Below {
 impl Below {
     /// Opens it.
     pub(crate) fn open() -> Self {
+        Self::open_named(unicode!(breaker_ioctl::BELOW_NAME))
+    }
+
+    /// Opens a device by its name.
+    pub(crate) fn open_named(mut name: UNICODE_STRING) -> Self {
         let (mut file, mut device) = (ptr::null_mut::<FILE_OBJECT>(), ptr::null_mut());
-        let mut name = unicode!(breaker_ioctl::BELOW_NAME);
         nt!(IoGetDeviceObjectPointer(
             &raw mut name,
             wdk_sys::FILE_READ_DATA,

@@ -205,6 +205,13 @@ fn run(job: Job) {
 
 fn queue_plain(call: &Call) -> u64 {
     let item = WorkQueueItem(call.addr(0));
+    if let Some(what) = crate::pageable::describe(item.0) {
+        stop::bug_check(
+            0xc4,
+            [0x131, item.0 as u64, 0, 0],
+            format!("work item {:#x} is pageable: {what}", item.0),
+        );
+    }
     if item.list().get() != [0, 0] && item.list().get()[0] != 0
         || !with(|pool| pool.plain.insert(item.0))
     {

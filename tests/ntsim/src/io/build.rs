@@ -12,7 +12,7 @@ use crate::irql::PASSIVE_LEVEL;
 use crate::layout::io::{Device, Irp, MJ_DEVICE_CONTROL, MJ_INTERNAL_DEVICE_CONTROL};
 use crate::mem::{self, poke};
 use crate::stop::{self, Stop};
-use crate::thread::{self, Thread};
+use crate::thread::{self, Frame, Thread};
 
 /// The routines of this file.
 pub const ROUTINES: &[Routine] = &[Routine {
@@ -80,6 +80,23 @@ fn device_control(call: &Call) -> u64 {
     packet.0 as u64
 }
 
+/// What the request writes to at its end must still be there: not on a part of the stack that has been left.
+fn check_unwound(irp: Irp, address: usize, sub: u64, what: &str) {
+    let thread = thread::current();
+    let (low, _) = thread.stack_limits();
+    let reached = thread.frames().iter().rev().find_map(|frame| match frame {
+        Frame::Call { registers, .. } => usize::try_from(registers.rsp).ok(),
+        Frame::Callback { .. } | Frame::Forwarded => None,
+    });
+    if reached.is_some_and(|reached| (low..reached).contains(&address)) {
+        stop::violation(
+            Stop::io(sub),
+            [irp.0 as u64, address as u64, 0],
+            format!("the {what} of a request, {address:#x}, was on a stack frame that is gone"),
+        );
+    }
+}
+
 /// The top was reached: the rest runs in the issuing thread, once it can be interrupted.
 pub(super) fn finish(irp: Irp, thread: &'static Thread) {
     apc::queue(
@@ -94,6 +111,8 @@ pub(super) fn finish(irp: Irp, thread: &'static Thread) {
                 arena::free(buffer);
             }
             let (iosb, done) = (irp.user_iosb().get(), irp.user_event().get());
+            check_unwound(irp, iosb, 0x0c, "IO_STATUS_BLOCK");
+            check_unwound(irp, done, 0x0d, "event");
             irp::release(irp);
             if iosb != 0 {
                 poke(iosb, result);

@@ -104,6 +104,7 @@ pub fn call_driver(device: Device, irp: Irp, caller: usize) -> i32 {
             "IoCallDriver: no stack location is left (NO_MORE_IRP_STACK_LOCATIONS)",
         );
     }
+    check_addresses(irp, caller);
     let before = packet.life.lock().phase;
     let hidden = surrogate::wanted(&packet, before, caller);
     let sending = Arc::new(Sending {
@@ -115,6 +116,9 @@ pub fn call_driver(device: Device, irp: Irp, caller: usize) -> i32 {
     {
         let mut life = packet.life.lock();
         take(irp, &mut life, caller);
+        if before == Phase::Sent {
+            check_copied(irp, caller);
+        }
         life.sendings.push(Arc::clone(&sending));
     }
     let stack = irp.location(location);
@@ -152,6 +156,48 @@ pub fn call_driver(device: Device, irp: Irp, caller: usize) -> i32 {
     check_context(irp, before, major);
     check_result(irp, &packet.life, stack, &sending, result);
     if hidden { status::PENDING } else { result }
+}
+
+/// A request of `KernelMode` must not carry buffers of user space (0xC4/E2): nobody will probe them.
+fn check_addresses(irp: Irp, caller: usize) {
+    let buffers = [irp.user_buffer().get(), irp.system_buffer().get()];
+    let bad = buffers
+        .into_iter()
+        .find(|&buffer| buffer != 0 && crate::arena::is_user(buffer));
+    if let Some(address) = bad.filter(|_| caller != 0 && irp.requestor_mode().get() == 0) {
+        stop::violation(
+            Stop::verifier(0xe2),
+            [irp.0 as u64, address as u64, 0],
+            format!("IoCallDriver with KernelMode and a buffer of user space, {address:#x}"),
+        );
+    }
+}
+
+/// A driver that passes a request on copies its stack location without the completion routine and the control bits.
+fn check_copied(irp: Irp, caller: usize) {
+    let location = irp.current_location().get();
+    if caller == 0 || location > irp.stack_count().get() || location <= 1 {
+        return;
+    }
+    let (own, next) = (irp.location(location), irp.location(location - 1));
+    if next.control().get() & SL_PENDING_RETURNED != 0 {
+        violation(
+            0x206,
+            irp,
+            "the stack location for the driver below was copied with its control bits",
+        );
+    }
+    let routine = |stack: Stack| (stack.completion().get(), stack.context().get());
+    if next.completion().get() != 0
+        && next.control().get() & 0xe0 != 0
+        && routine(own) == routine(next)
+    {
+        violation(
+            0x207,
+            irp,
+            "the stack location for the driver below was copied with its completion routine",
+        );
+    }
 }
 
 /// A completion routine must not be pageable (0x227).

@@ -187,6 +187,16 @@ fn climb(irp: Irp, packet: &std::sync::Arc<Packet>, mut from: Climb) {
             if call_routine(irp, routine, above, context) == status::MORE_PROCESSING_REQUIRED {
                 return;
             }
+            if pending
+                && !top
+                && Stack(stack.0 + Stack::SIZE).control().get() & SL_PENDING_RETURNED == 0
+            {
+                let text = format!(
+                    "completion routine {} did not propagate PendingReturned (IoMarkIrpPending)",
+                    stop::describe(routine)
+                );
+                violation(0x228, irp, text);
+            }
             if top && irp::find(irp).is_none_or(|now| !std::sync::Arc::ptr_eq(&now, packet)) {
                 let text = format!(
                     "completion routine {} freed the IRP but did not return \

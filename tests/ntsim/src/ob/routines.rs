@@ -171,6 +171,10 @@ fn by_handle(call: &Call) -> u64 {
         );
         stop::bug_check(0xc4, [0xf6, value, 0, call.caller() as u64], text);
     }
+    if mode != 0 && handle::is_kernel(value) && handle::object(value).is_some() {
+        let text = format!("kernel handle {value:#x} is referenced with UserMode");
+        stop::bug_check(0xc4, [0xf7, value, 0, call.caller() as u64], text);
+    }
     let Some(body) = handle::object(value) else {
         stop::bug_check(
             0xc4,

@@ -3,7 +3,7 @@
 use core::ptr;
 
 use wdk_sys::{
-    DEVICE_OBJECT, IO_STATUS_BLOCK, IRP_MJ_READ, NTSTATUS, PIRP, PVOID,
+    DEVICE_OBJECT, IO_STATUS_BLOCK, IRP_MJ_READ, KEVENT, NTSTATUS, PIRP, PVOID,
     STATUS_MORE_PROCESSING_REQUIRED, STATUS_SUCCESS,
 };
 
@@ -12,7 +12,7 @@ use crate::{
     below,
     driver::Bench,
     nt::{APC, DISPATCH, at, event, free, nt, peek, poke, pool, set, wait, with},
-    request::{Below, Request, complete, set_cancel_routine},
+    request::{Below, Request, complete, set_cancel_routine, set_minor},
 };
 
 table![
@@ -37,6 +37,12 @@ table![
     irp_of_no_locations,
     irp_sent_with_a_cancel_routine,
     irp_completed_with_a_cancel_routine,
+    irp_with_a_user_buffer,
+    irp_with_a_status_block_gone,
+    irp_with_an_event_gone,
+    irp_copied_with_control_bits,
+    irp_copied_with_a_routine,
+    irp_pending_not_propagated,
     irp_read_at_dispatch,
     irp_completion_routine_pageable,
     irp_nobody_keeps,
@@ -304,6 +310,89 @@ fn asks(bench: &Bench, wrong: u8, right: u8) {
 
 fn irp_completed_with_a_cancel_routine(bench: &Bench) {
     asks(bench, below::WITH_CANCEL_ROUTINE, below::COMPLETE);
+}
+
+fn irp_with_a_user_buffer(bench: &Bench) {
+    let below = Below::open();
+    let request = below.request(1);
+    request.prepare(below::COMPLETE);
+    if bench.guilty() {
+        // SAFETY: Ours.
+        let irp = unsafe { &mut *request.irp };
+        irp.UserBuffer = ptr::without_provenance_mut(0x1_0000);
+    }
+    request.call();
+    request.wait();
+    request.free();
+}
+
+/// Sends a request of this thread which pends, far down on the stack, and returns: what was there is gone.
+#[inline(never)]
+fn send_and_leave(below: &Below, done: *mut KEVENT, block: *mut IO_STATUS_BLOCK) {
+    let mut room = [0_u8; 8192];
+    core::hint::black_box(&mut room);
+    send_with_own(below, done, block);
+    core::hint::black_box(&mut room);
+}
+
+/// Sends the request with an event and a status block of this frame, where there are none.
+#[inline(never)]
+fn send_with_own(below: &Below, done: *mut KEVENT, block: *mut IO_STATUS_BLOCK) {
+    let mut own = (KEVENT::default(), IO_STATUS_BLOCK::default());
+    nt!(KeInitializeEvent(&raw mut own.0, 0, 0));
+    let done = if done.is_null() { &raw mut own.0 } else { done };
+    let block = if block.is_null() {
+        &raw mut own.1
+    } else {
+        block
+    };
+    let irp = thread_request(below, 0, done, block);
+    set_minor(irp, below::PEND);
+    nt!(IofCallDriver(below.device, irp));
+}
+
+fn irp_with_a_status_block_gone(bench: &Bench) {
+    let (below, done) = (Below::open(), event());
+    with(|block| {
+        send_and_leave(&below, done, bench.either(ptr::null_mut(), block));
+        below.ask(below::RELEASE);
+        wait(done);
+    });
+    free(done);
+}
+
+fn irp_with_an_event_gone(bench: &Bench) {
+    let (below, done) = (Below::open(), event());
+    with(|block| {
+        send_and_leave(&below, bench.either(ptr::null_mut(), done), block);
+        below.ask(below::RELEASE);
+        wait(done);
+    });
+    free(done);
+}
+
+/// The device below passes the request on, rightly or wrongly.
+fn passes_on(bench: &Bench, wrong: u8, right: u8) {
+    let below = Below::open();
+    let request = below.request(2);
+    request.send(bench.either(wrong, right));
+    request.free();
+}
+
+fn irp_copied_with_control_bits(bench: &Bench) {
+    passes_on(bench, below::PASS_ON_CONTROL, below::PASS_ON);
+}
+
+fn irp_copied_with_a_routine(bench: &Bench) {
+    passes_on(bench, below::PASS_ON_ROUTINE, below::PASS_ON);
+}
+
+fn irp_pending_not_propagated(bench: &Bench) {
+    passes_on(
+        bench,
+        below::PASS_ON_UNPROPAGATED,
+        below::PASS_ON_PROPAGATED,
+    );
 }
 
 fn irp_read_at_dispatch(bench: &Bench) {

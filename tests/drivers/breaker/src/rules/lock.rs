@@ -75,32 +75,35 @@ fn lock_acquired_twice(bench: &Bench) {
     });
 }
 
-unsafe extern "C" fn release_it(lock: PVOID) {
-    at(DISPATCH, || release(lock.cast(), DISPATCH));
+/// Releases a lock once another thread has it.
+unsafe extern "C" fn release_it(block: PVOID) {
+    let (lock, state) = words(block);
+    while peek(state) != 1 {
+        nt!(KeGetCurrentIrql());
+    }
+    at(DISPATCH, || release(lock, DISPATCH));
 }
 
-unsafe extern "C" fn acquire_and_release(lock: PVOID) {
-    let old = acquire(lock.cast());
-    release(lock.cast(), old);
+unsafe extern "C" fn acquire_and_release(block: PVOID) {
+    let (lock, _) = words(block);
+    let old = acquire(lock);
+    release(lock, old);
 }
 
 fn lock_released_by_another(bench: &Bench) {
-    let lock = new();
-    let thread = if bench.guilty() {
-        let thread = thread::start(release_it, lock);
-        acquire(lock);
-        thread
-    } else {
-        thread::start(acquire_and_release, lock)
-    };
+    let block = new::<[u64; 2]>();
+    let (lock, state) = words(block.cast());
     if bench.guilty() {
+        thread::start(release_it, block);
+        acquire(lock);
+        poke(state, 1);
         // The other one stops the machine meanwhile; nobody may wait with a lock.
         loop {
-            core::hint::spin_loop();
+            nt!(KeGetCurrentIrql());
         }
     }
-    thread::join(thread);
-    free(lock);
+    thread::run(acquire_and_release, block);
+    free(block);
 }
 
 fn lock_not_held(bench: &Bench) {

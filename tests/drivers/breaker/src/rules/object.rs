@@ -20,6 +20,7 @@ table![
     handle_not_open,
     handle_null,
     handle_of_a_user,
+    handle_of_the_kernel,
     object_dereferenced_too_often,
     object_referenced_too_late,
     zw_with_a_user_address,
@@ -30,20 +31,30 @@ table![
     file_object_of_something_else,
     device_deleted_twice,
     work_item_queued_twice,
+    work_item_pageable,
     io_work_item_queued_twice,
     io_work_item_freed_queued,
     io_work_item_freed_twice,
     io_work_item_of_nothing,
 ];
 
+fn handle_of_the_kernel(bench: &Bench) {
+    with_handle(|handle| reference_as(handle, bench.either(1, 0)));
+}
+
 /// References the object of a handle and drops the reference.
 fn reference(handle: HANDLE) {
+    reference_as(handle, 0);
+}
+
+/// The same in a mode of the processor.
+fn reference_as(handle: HANDLE, mode: i8) {
     let mut object: PVOID = ptr::null_mut();
     let status = nt!(ObReferenceObjectByHandle(
         handle,
         0,
         ptr::null_mut(),
-        0,
+        mode,
         &raw mut object,
         ptr::null_mut()
     ));
@@ -168,6 +179,28 @@ fn device_deleted_twice(bench: &Bench) {
 
 unsafe extern "C" fn set_it(event: PVOID) {
     set(event.cast());
+}
+
+fn work_item_pageable(bench: &Bench) {
+    let done = event();
+    let item = if bench.guilty() {
+        super::mdl::paged().cast()
+    } else {
+        new::<WORK_QUEUE_ITEM>()
+    };
+    poke(
+        item,
+        WORK_QUEUE_ITEM {
+            WorkerRoutine: Some(set_it),
+            Parameter: done.cast(),
+            ..WORK_QUEUE_ITEM::default()
+        },
+    );
+    nt!(ExQueueWorkItem(item, DelayedWorkQueue));
+    wait(done);
+    sleep(100);
+    free(item);
+    free(done);
 }
 
 fn work_item_queued_twice(bench: &Bench) {
