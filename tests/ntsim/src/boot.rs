@@ -1,7 +1,7 @@
 //! Start of the simulated machine.
 
 use crate::gate::{Datum, Routine};
-use crate::{arena, argument, burn, executive, gate, signal, trace};
+use crate::{arena, argument, burn, executive, explore, gate, signal, trace};
 use core::time::Duration;
 use std::sync::OnceLock;
 
@@ -25,6 +25,8 @@ pub struct Options {
     pub low_resources: u32,
     /// How long (processor time) a driver may run without a call of a kernel routine.
     pub burn_limit: Duration,
+    /// One thread at a time, and decisions who goes on: see [`crate::explore`].
+    pub explore: bool,
     /// Seed of everything random.
     pub seed: u64,
     /// Bytes of a driver stack.
@@ -48,6 +50,7 @@ impl Default for Options {
             force_pending: false,
             low_resources: 0,
             burn_limit: Duration::from_secs(20),
+            explore: false,
             seed: 1,
             driver_stack_bytes: crate::thread::DRIVER_STACK_BYTES,
             stop_records: 40,
@@ -92,6 +95,7 @@ fn routines() -> Vec<&'static [Routine]> {
         crate::rtl::ROUTINES,
         crate::stop::ROUTINES,
         crate::services::ROUTINES,
+        crate::explore::ROUTINES,
         crate::driver::ROUTINES,
     ];
     own.into_iter().chain(executive::routines()).collect()
@@ -118,6 +122,7 @@ pub fn boot(options: Options) {
     signal::install();
     argument::install();
     trace::start();
+    explore::prepare();
     executive::prepare();
     gate::install(&routines(), &data());
     executive::start();

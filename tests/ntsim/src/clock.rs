@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Condvar;
 
-use crate::dispatcher::{self, Deadline, STATUS_TIMEOUT, Sleep, hang, lock};
+use crate::dispatcher::{self, Deadline, Locked, STATUS_TIMEOUT, Sleep, hang, lock};
+use crate::explore;
+use crate::thread::Thread;
 
 /// How long (real time) a hang must last before it is reported: the hand-over between threads of the host is not atomic.
 const HANG_GRACE: Duration = Duration::from_millis(300);
@@ -30,7 +32,8 @@ fn real() -> u64 {
 /// Virtual time since boot in 100 ns units: KeQueryInterruptTime. Takes no lock.
 pub fn interrupt_time() -> u64 {
     // Boot takes a second, so that no time of interest is zero.
-    10_000_000 + real() + SKEW.load(Ordering::Relaxed)
+    let real = if explore::on() { 0 } else { real() };
+    10_000_000 + real + SKEW.load(Ordering::Relaxed)
 }
 
 /// KeQuerySystemTime: 100 ns units since 1601.
@@ -86,17 +89,8 @@ fn run() {
         if let Some(entry) = state.deadlines.first_entry()
             && entry.key().0 <= now
         {
-            match entry.remove() {
-                Deadline::Wait(id) => state.finish(id, STATUS_TIMEOUT),
-                Deadline::Timer(timer) => dispatcher::timer::expire(&mut state, timer),
-                Deadline::Host(call) => {
-                    state.runnable += 1;
-                    drop(state);
-                    call();
-                    state = lock();
-                    state.runnable -= 1;
-                }
-            }
+            let deadline = entry.remove();
+            state = fire(state, deadline);
             quiet_since = None;
             continue;
         }
@@ -129,11 +123,70 @@ fn run() {
     }
 }
 
+/// Does what is due.
+fn fire(mut state: Locked, deadline: Deadline) -> Locked {
+    match deadline {
+        Deadline::Wait(id) => state.finish(id, STATUS_TIMEOUT),
+        Deadline::Timer(timer) => dispatcher::timer::expire(&mut state, timer),
+        Deadline::Host(call) => {
+            state.runnable += 1;
+            drop(state);
+            call();
+            state = lock();
+            state.runnable -= 1;
+        }
+    }
+    state
+}
+
+/// Explore mode has no clock thread: moves the time to the next deadline and does what is due. False if there is none.
+pub(crate) fn advance() -> bool {
+    let mut state = lock();
+    let Some(entry) = state.deadlines.first_entry() else {
+        return false;
+    };
+    let until = entry.key().0.saturating_sub(interrupt_time());
+    SKEW.fetch_add(until, Ordering::Relaxed);
+    let deadline = entry.remove();
+    drop(fire(state, deadline));
+    true
+}
+
+/// Whether someone needs a wait to end.
+pub(crate) fn anyone_waits() -> bool {
+    let state = lock();
+    state.waits.values().any(|wait| wait.sleep == Sleep::Wanted)
+}
+
+/// Explore mode: nobody can ever run again.
+pub(crate) fn hang() -> ! {
+    report(&lock())
+}
+
+/// Explore mode: a thread neither calls the kernel nor returns to it.
+pub(crate) fn burning(thread: &Thread) -> ! {
+    let text = format!(
+        "thread {} \"{}\" runs and does not come back to the kernel; the others:\n{}",
+        thread.id,
+        thread.name,
+        hang::describe(&lock())
+    );
+    finish("a driver burns the processor", &text)
+}
+
 fn report(state: &dispatcher::State) -> ! {
-    let text = hang::describe(state);
-    crate::stop::write_error(&format!(
-        "\n*** HANG: every thread waits, nothing is due, nothing can come from outside\n{text}"
-    ));
+    finish(
+        "every thread waits, nothing is due, nothing can come from outside",
+        &hang::describe(state),
+    )
+}
+
+fn finish(what: &str, text: &str) -> ! {
+    crate::stop::write_error(&format!("\n*** HANG: {what}\n{text}"));
+    if let Some(schedule) = explore::running_schedule() {
+        crate::stop::write_error(&format!("schedule {schedule}\n"));
+    }
+    explore::tell();
     for line in crate::trace::last(crate::options().stop_records) {
         crate::stop::write_error(&format!("  {line}\n"));
     }

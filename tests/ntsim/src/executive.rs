@@ -44,7 +44,9 @@ pub(crate) fn prepare() {
     });
     trace::set_clock(clock::interrupt_time);
     pool::add_free_hook(check_free);
-    clock::start();
+    if !crate::explore::on() {
+        clock::start();
+    }
 }
 
 /// After the tables are there: the threads of the kernel.

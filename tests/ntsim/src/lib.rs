@@ -28,6 +28,7 @@ pub mod dispatcher;
 pub mod driver;
 pub mod ex;
 mod executive;
+pub mod explore;
 pub mod fault;
 pub mod gate;
 pub mod image;

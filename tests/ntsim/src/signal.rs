@@ -156,7 +156,7 @@ extern "C" fn on_fault(signal: i32, info: *const libc::siginfo_t, context: *mut 
     // SAFETY: The kernel passes a valid `ucontext_t` to an SA_SIGINFO handler.
     let context = unsafe { &mut *context.cast::<libc::ucontext_t>() };
     let general = &mut context.uc_mcontext.gregs;
-    if emulate_cr8(general) {
+    if emulate_cr8(general) || stepped(signal, general) {
         return;
     }
     // SAFETY: The kernel passes a valid `siginfo_t`.
@@ -305,6 +305,20 @@ fn emulate_cr8(general: &mut [i64; 23]) -> bool {
 
 /// `ATTEMPTED_EXECUTE_OF_NOEXECUTE_MEMORY`.
 const NO_EXECUTE: u32 = 0xFC;
+/// Takes the trap after a stepped instruction; whether it was one.
+fn stepped(signal: i32, general: &mut [i64; 23]) -> bool {
+    if signal != libc::SIGTRAP || !crate::explore::on() {
+        return false;
+    }
+    let Some(more) = crate::explore::trapped(&registers(general)) else {
+        return false;
+    };
+    if !more && let Some(flags) = general.get_mut(libc::REG_EFL as usize) {
+        const TRAP_FLAG: i64 = 0x100;
+        *flags &= !TRAP_FLAG;
+    }
+    true
+}
 
 struct Fault {
     signal: i32,

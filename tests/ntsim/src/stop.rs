@@ -147,6 +147,13 @@ pub(crate) fn frame_lines(frame: &Frame) -> Vec<String> {
             lines
         }
         Frame::Forwarded => Vec::new(),
+        Frame::Preempted(registers) => {
+            let position = image::unwind::Position::AtInstruction;
+            image::unwind::walk(*registers, position)
+                .into_iter()
+                .map(|at| format!("  {}", describe(at)))
+                .collect()
+        }
         Frame::Callback { name: "", target } => {
             vec![format!("  (kernel called {})", describe(*target))]
         }
@@ -202,7 +209,11 @@ pub(crate) fn report(code: u32, params: [u64; 4], text: &str, stack: &[String]) 
         let _ = writeln!(out, "  {line}");
     }
     let _ = writeln!(out, "seed {}", crate::options().seed);
+    if let Some(schedule) = crate::explore::running_schedule() {
+        let _ = writeln!(out, "schedule {schedule}");
+    }
     write_error(&out);
+    crate::explore::tell();
     // SAFETY: `_exit` has no preconditions; exit handlers must not run in whatever state the stop was met.
     unsafe { libc::_exit(EXIT_CODE) }
 }

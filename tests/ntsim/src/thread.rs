@@ -5,7 +5,9 @@
 //! process); [`spawn`] makes new ones. Their objects live as long as the process: reports may still name them.
 
 use crate::arena::{self, Kind};
+use crate::explore;
 use crate::gate::GateFrame;
+use crate::image::unwind::Registers;
 use core::cell::Cell;
 use core::sync::atomic::{
     AtomicBool, AtomicI32, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering,
@@ -82,6 +84,8 @@ pub enum Frame {
         /// Address of the driver code.
         target: usize,
     },
+    /// The driver was preempted between two instructions.
+    Preempted(Registers),
 }
 
 /// What other parts of the kernel want to know about threads.
@@ -111,7 +115,11 @@ pub fn current() -> &'static Thread {
         let name = std::thread::current().name().unwrap_or("user").to_owned();
         let thread = Thread::new(&name, Membership::User);
         thread.announce();
-        bind(&thread)
+        let me = bind(&thread);
+        if explore::on() {
+            explore::enter(me);
+        }
+        me
     })
 }
 
@@ -151,13 +159,19 @@ pub fn spawn(name: &str, system: bool, body: Box<dyn FnOnce() + Send>) -> Arc<Th
     let spawned = std::thread::Builder::new()
         .name(name.to_owned())
         .spawn(move || {
-            bind(&started);
+            let me = bind(&started);
+            if explore::on() {
+                explore::enter(me);
+            }
             body();
             started.exited.store(true, Ordering::Release);
             if let Some(hooks) = HOOKS.get() {
                 (hooks.exited)(&started);
             }
             started.release();
+            if explore::on() {
+                explore::leave(me);
+            }
         });
     if let Err(error) = spawned {
         crate::stop::host_failure(&format!("cannot start an OS thread for {name}: {error}"));
@@ -246,7 +260,7 @@ impl Thread {
             .rev()
             .find_map(|frame| match frame {
                 Frame::Call { registers, .. } => usize::try_from(registers.rsp).ok(),
-                Frame::Callback { .. } | Frame::Forwarded => None,
+                Frame::Callback { .. } | Frame::Forwarded | Frame::Preempted(_) => None,
             })
             .unwrap_or(self.stack.base + self.stack.bytes - STACK_MARGIN);
         frames.push(frame);
@@ -256,6 +270,29 @@ impl Thread {
     /// How many border crossings are in progress.
     pub fn depth(&self) -> u8 {
         u8::try_from(self.frames.try_lock().map_or(0, |frames| frames.len())).unwrap_or(u8::MAX)
+    }
+
+    /// Whether driver code runs, as far as another thread can tell.
+    pub(crate) fn in_driver(&self) -> bool {
+        let frames = self.try_frames().unwrap_or_default();
+        matches!(
+            frames.last(),
+            Some(Frame::Callback { .. } | Frame::Forwarded | Frame::Preempted(_))
+        )
+    }
+
+    /// Waits in the middle of driver code: `wait` gives the token away.
+    pub(crate) fn preempted_at(&self, registers: Registers, wait: impl FnOnce()) {
+        self.frames.lock().push(Frame::Preempted(registers));
+        wait();
+        self.pop();
+    }
+
+    /// Has the next return to driver code set the trap flag. The current thread only.
+    pub(crate) fn trap_on_return(&self) {
+        let at = self.control_region + crate::gate::asm::TRAP;
+        // SAFETY: The control region of the current thread is mapped; this byte belongs to the gate.
+        unsafe { (at as *mut u8).write(1) };
     }
 
     /// Leaves the innermost frame.

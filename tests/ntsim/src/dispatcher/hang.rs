@@ -51,5 +51,16 @@ pub(crate) fn describe(state: &State) -> String {
             let _ = writeln!(text, "    {line}");
         }
     }
+    for (thread, lock) in crate::explore::blocked_on_locks() {
+        let owner = crate::irql::owner_of(lock);
+        let _ = writeln!(
+            text,
+            "  thread {} \"{}\", spinning\n    for spin lock {lock:#x}, {owner}",
+            thread.id, thread.name
+        );
+        for line in crate::stop::stack_of(thread) {
+            let _ = writeln!(text, "    {line}");
+        }
+    }
     text
 }

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use parking_lot::Mutex;
 
 use super::{Sleep, lock};
+use crate::explore;
 use crate::layout::ke;
 use crate::thread::{self, Thread};
 
@@ -89,8 +90,14 @@ impl Drop for External {
 /// What ends the block must be an [`External`] source, a [`Hold`], or another thread of the host.
 pub fn while_idle<R>(block: impl FnOnce() -> R) -> R {
     lock().stopped_running();
+    if explore::on() {
+        explore::begin_outside();
+    }
     let result = block();
     lock().runnable += 1;
+    if explore::on() {
+        explore::end_outside();
+    }
     result
 }
 
@@ -103,6 +110,9 @@ impl Drop for Actor {
             && !thread.exited.swap(true, Ordering::AcqRel)
         {
             super::thread_ends(thread);
+            if explore::on() {
+                explore::host_ended(thread);
+            }
         }
     }
 }

@@ -21,6 +21,7 @@ use std::sync::Arc;
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
+use crate::explore;
 use crate::layout::ke::{self, Header};
 use crate::thread::{self, Thread};
 
@@ -188,7 +189,11 @@ impl State {
             return;
         }
         wait.outcome = Some(status);
-        wait.wake.notify_one();
+        if explore::on() {
+            explore::ready(wait.thread);
+        } else {
+            wait.wake.notify_one();
+        }
         let (objects, deadline) = (std::mem::take(&mut wait.objects), wait.deadline.take());
         for object in objects {
             if let Some(queue) = self.queues.get_mut(&object) {
@@ -307,6 +312,11 @@ pub fn wait(objects: &[usize], all: bool, timeout: Timeout, sleep: Sleep, caller
         },
     );
     state.stopped_running();
+    if explore::on() {
+        drop(state);
+        explore::block();
+        state = lock();
+    }
     loop {
         if let Some(status) = state.waits.get(&id).and_then(|wait| wait.outcome) {
             state.waits.remove(&id);
@@ -327,6 +337,9 @@ pub(crate) fn thread_begins(thread: &Thread) {
     event::make(thread.object, ke::THREAD, false);
     header.size().set(0);
     lock().runnable += 1;
+    if explore::on() {
+        explore::created(thread);
+    }
 }
 
 /// A simulated thread ends: its object becomes signalled.

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 
 use super::{Sleep, Timeout};
 use crate::clock;
+use crate::explore;
 use crate::gate::{Call, IrqlRule, Routine};
 use crate::irql::order;
 use crate::irql::{self, APC_LEVEL, DISPATCH_LEVEL};
@@ -224,7 +225,11 @@ fn delay(call: &Call) -> u64 {
     let never = super::host::HostEvent::manual();
     let limit = timeout(call.addr(2));
     if limit == Timeout::Zero {
-        std::thread::yield_now();
+        if explore::on() {
+            explore::pause();
+        } else {
+            std::thread::yield_now();
+        }
         return 0;
     }
     finish(

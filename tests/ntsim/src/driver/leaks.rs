@@ -32,7 +32,11 @@ pub(super) fn check(image: &Image) {
     while account::counts(Some(image)) != account::Counts::default()
         && patience.elapsed() < PATIENCE
     {
-        std::thread::sleep(Duration::from_millis(1));
+        if crate::explore::on() {
+            crate::explore::pause();
+        } else {
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
     let mut lines: Vec<String> = pool::leaks(image)
         .iter()

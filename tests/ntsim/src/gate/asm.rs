@@ -12,6 +12,9 @@ use core::arch::global_asm;
 /// Offset in the processor control region of the host stack pointer to use when driver code calls the kernel.
 pub(crate) const HOST_STACK: usize = 0x3000;
 
+/// Offset of a byte: not 0 if driver code is to run with the trap flag set.
+pub(crate) const TRAP: usize = 0x3008;
+
 /// What the gate saved of the driver's registers at a call, in memory order.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
@@ -90,7 +93,19 @@ global_asm!(
     "pop rbx",
     "pop rbp",
     "pop rsp",
+    // Back to the driver; the trap flag takes effect after the instruction that follows `popfq`.
+    "cmp byte ptr gs:[{trap}], 0",
+    "je 3f",
+    ".globl ntsim_gate_trap",
+    "ntsim_gate_trap:",
+    "mov byte ptr gs:[{trap}], 0",
+    "pushfq",
+    "or dword ptr [rsp], 0x100",
+    "popfq",
+    "3:",
     "ret",
+    ".globl ntsim_gate_trap_end",
+    "ntsim_gate_trap_end:",
     "",
     // rdi entry, rsi arguments, rdx their number, rcx driver stack pointer.
     ".globl ntsim_gate_call",
@@ -122,6 +137,15 @@ global_asm!(
     "mov r8, [rsp + 16]",
     "mov r9, [rsp + 24]",
     "xor ebp, ebp",
+    "cmp byte ptr gs:[{trap}], 0",
+    "je 4f",
+    ".globl ntsim_gate_trap_in",
+    "ntsim_gate_trap_in:",
+    "mov byte ptr gs:[{trap}], 0",
+    "pushfq",
+    "or dword ptr [rsp], 0x100",
+    "popfq",
+    "4:",
     "call r11",
     ".globl ntsim_gate_return",
     "ntsim_gate_return:",
@@ -142,6 +166,7 @@ global_asm!(
     "xor eax, eax",
     "jmp ntsim_gate_return",
     host = const HOST_STACK,
+    trap = const TRAP,
     dispatch = sym super::dispatch::dispatch,
 );
 
@@ -149,6 +174,9 @@ unsafe extern "C" {
     fn ntsim_gate_enter();
     fn ntsim_gate_call(entry: usize, args: *const u64, count: usize, stack: usize) -> u64;
     fn ntsim_gate_return();
+    fn ntsim_gate_trap();
+    fn ntsim_gate_trap_end();
+    fn ntsim_gate_trap_in();
     fn ntsim_gate_abandon(host_stack: usize) -> !;
 }
 
@@ -160,6 +188,13 @@ pub(super) fn enter_address() -> usize {
 /// Whether driver code that was called by [`enter_driver`] returns to this address: the end of a driver stack segment.
 pub(crate) fn is_return_to_host(address: usize) -> bool {
     address == ntsim_gate_return as *const () as usize
+}
+
+/// Whether a thread whose trap flag was set is not in driver code yet.
+pub(super) fn is_return_to_driver(address: usize) -> bool {
+    let back = ntsim_gate_trap as *const () as usize..ntsim_gate_trap_end as *const () as usize;
+    let down = ntsim_gate_trap_in as *const () as usize..ntsim_gate_return as *const () as usize;
+    back.contains(&address) || down.contains(&address)
 }
 
 /// Switches to the driver stack and runs `target`.

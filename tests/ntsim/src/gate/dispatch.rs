@@ -5,7 +5,7 @@ use super::{Call, GateFrame, IrqlRule, Routine};
 use crate::stop::{self, Stop};
 use crate::thread::{self, Frame, Thread};
 use crate::trace::{self, What};
-use crate::{image, services};
+use crate::{explore, image, services};
 use core::sync::atomic::Ordering;
 
 /// Arguments passed on from one driver to another: no documented routine takes more.
@@ -38,14 +38,27 @@ pub(super) extern "C" fn dispatch(index: u64, frame: &GateFrame) -> u64 {
         thread,
     };
     let result = match entry {
-        Entry::Kernel { routine, .. } => kernel(routine, &mut call),
-        Entry::Export { name, target } => export(name, *target, &mut call),
+        Entry::Kernel { routine, .. } => {
+            if explore::on() {
+                explore::entry(index, routine.name, caller, None);
+            }
+            kernel(routine, &mut call)
+        }
+        Entry::Export { name, target } => {
+            if explore::on() {
+                explore::entry(index, name, caller, Some(*target));
+            }
+            export(name, *target, &mut call)
+        }
         Entry::Unknown => stop::bug_check(
             0x7F,
             [0, caller as u64, 0, 0],
             "a damaged import thunk was called",
         ),
     };
+    if explore::on() {
+        explore::exit(index, entry.name(), caller);
+    }
     thread.pop();
     result
 }

@@ -222,9 +222,16 @@ fn forward(target: usize, args: &[u64]) -> u64 {
 
 fn enter(thread: &Thread, frame: Frame, target: usize, args: &[u64]) -> u64 {
     let stack_pointer = thread.push(frame);
+    crate::explore::into_driver(target);
     let result = asm::enter_driver(target, args, stack_pointer);
     thread.pop();
     result
+}
+
+/// Whether this address is code of the gate or beside it that a driver's call or return runs through without leaving the
+/// driver for good.
+pub(crate) fn is_on_the_way(address: usize) -> bool {
+    raw::contains(address) || asm::is_return_to_driver(address)
 }
 
 /// Leaves all driver code of the current thread: the outermost [`call`] returns 0, and no frame in between is unwound.

@@ -3,6 +3,7 @@
 
 use crate::arena::{self, Kind};
 use core::arch::global_asm;
+use core::sync::atomic::{AtomicUsize, Ordering};
 
 global_asm!(
     // "__chkstk Routine": rax is the size of a frame; every page of it is touched in order, so that the guard page is met;
@@ -32,6 +33,13 @@ unsafe extern "C" {
     fn ntsim_chkstk_end();
 }
 
+static CODE: AtomicUsize = AtomicUsize::new(0);
+
+/// Whether this is code of such an export.
+pub(super) fn contains(address: usize) -> bool {
+    address & !(arena::PAGE - 1) == CODE.load(Ordering::Relaxed)
+}
+
 /// Copies the code into system space; names and addresses of the exports.
 pub(super) fn install() -> [(&'static str, usize); 1] {
     let start = ntsim_chkstk as *const () as usize;
@@ -40,5 +48,6 @@ pub(super) fn install() -> [(&'static str, usize); 1] {
     // SAFETY: Copies position-independent code between its two labels into a page that nobody else knows yet.
     unsafe { core::ptr::copy_nonoverlapping(start as *const u8, page as *mut u8, bytes) };
     arena::protect(page, arena::PAGE, libc::PROT_READ | libc::PROT_EXEC);
+    CODE.store(page, Ordering::Relaxed);
     [("__chkstk", page)]
 }

@@ -109,6 +109,14 @@ pub fn find(address: usize) -> Option<&'static Image> {
     slots().find(|image| address.wrapping_sub(image.base) < image.bytes)
 }
 
+/// Whether this address is data of an image that nobody can write.
+#[must_use]
+pub(crate) fn is_constant(address: usize) -> bool {
+    find(address)
+        .and_then(|image| image.section(address))
+        .is_some_and(|section| !section.writable)
+}
+
 /// The loaded image of this file name, in any case of letters.
 #[must_use]
 pub fn by_name(name: &str) -> Option<&'static Image> {

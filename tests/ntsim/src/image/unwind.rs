@@ -50,9 +50,11 @@ fn entry(read: impl Fn(u32) -> Option<[u8; 4]>, rva: u32) -> Option<Function> {
 
 /// General registers in the order of the unwind codes (rax, rcx, rdx, rbx, rsp, rbp, rsi, rdi, r8 … r15).
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Registers {
-    pub(crate) general: [u64; 16],
-    pub(crate) rip: u64,
+pub struct Registers {
+    /// General registers.
+    pub general: [u64; 16],
+    /// Instruction pointer.
+    pub rip: u64,
 }
 
 /// The driver addresses on the stack of a thread that called the kernel, innermost first.

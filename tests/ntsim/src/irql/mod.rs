@@ -12,8 +12,8 @@ use crate::gate::{Call, IrqlRule, Routine};
 use crate::stop;
 use crate::thread;
 
-pub(crate) use spin_lock::held_in;
 pub use spin_lock::{acquire_kernel_lock, release_kernel_lock, require_no_lock};
+pub(crate) use spin_lock::{held_in, owner_of};
 
 /// PASSIVE_LEVEL.
 pub const PASSIVE_LEVEL: u8 = 0;

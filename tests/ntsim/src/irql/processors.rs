@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use super::DISPATCH_LEVEL;
+use crate::explore;
 use crate::gate::{Call, IrqlRule, Routine};
 use crate::mem::poke;
 use crate::stop::{self, Stop};
@@ -153,6 +154,10 @@ fn set_affinity(mask: u64) -> u64 {
     for other in thread::all() {
         let mut since = None;
         while busy(&other) {
+            if explore::on() {
+                explore::pause();
+                continue;
+            }
             std::thread::sleep(Duration::from_micros(20));
             if since.get_or_insert_with(Instant::now).elapsed() > crate::options().spin_limit {
                 let text = format!(

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use super::{DISPATCH_LEVEL, current, lower_to, order, set};
+use crate::explore;
 use crate::gate::{Call, IrqlRule, Routine};
 use crate::layout::ke::LockQueueHandle;
 use crate::stop::{self, Stop};
@@ -173,6 +174,10 @@ fn acquire(lock: usize, raise: bool) -> u8 {
     let mut spins = 0_u32;
     let mut since = None;
     while !take(lock) {
+        if explore::on() {
+            explore::block_on_lock(lock);
+            continue;
+        }
         spins += 1;
         if spins > 64 {
             std::thread::yield_now();
@@ -191,6 +196,15 @@ fn acquire(lock: usize, raise: bool) -> u8 {
     });
     order::acquired(lock);
     old
+}
+
+/// Who holds a lock, for people.
+pub(crate) fn owner_of(lock: usize) -> String {
+    let value = word(lock).load(Ordering::Relaxed);
+    match thread::by_object(value & !1) {
+        Some(owner) => format!("held by thread {} \"{}\"", owner.id, owner.name),
+        None => format!("its word is {value:#x}: not initialised?"),
+    }
 }
 
 fn stuck(lock: usize) -> ! {
@@ -249,6 +263,9 @@ fn release(lock: usize, new_irql: Option<u8>) {
     order::released(lock);
     // The last touch of the lock's memory: from here on another thread may own it and free it.
     word(lock).store(0, Ordering::Release);
+    if explore::on() {
+        explore::lock_released(lock);
+    }
     if let Some(new) = new_irql {
         if new < DISPATCH_LEVEL {
             require_no_lock("a spin lock release to below DISPATCH_LEVEL");
