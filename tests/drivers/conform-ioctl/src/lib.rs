@@ -7,11 +7,13 @@
 #![forbid(unsafe_code)]
 
 mod answers;
+mod duel;
 mod fuzz;
 mod storm;
 mod sweep;
 
 pub use answers::{Answer, Answers, Routine};
+pub use duel::{DUELS, DuelRequest, DuelResult};
 pub use fuzz::{FuzzCount, FuzzResult, MOST_STEPS, Operation, Step};
 pub use storm::{StormCount, StormFlags, StormRequest, StormResult};
 pub use sweep::{NAME_LENGTH, ScenarioInfo, SweepRequest, SweepResult, SweepWay};
@@ -41,6 +43,8 @@ pub const IOCTL_FUZZ: u32 = control_code(0x803);
 pub const IOCTL_SCENARIOS: u32 = control_code(0x810);
 /// Input: [`SweepRequest`]. Output: [`SweepResult`].
 pub const IOCTL_SWEEP: u32 = control_code(0x811);
+/// Input: [`DuelRequest`]. Output: [`DuelResult`].
+pub const IOCTL_DUEL: u32 = control_code(0x804);
 
 /// Bytes of a vector's identifier, padded with zeros.
 pub const ID_LENGTH: usize = 8;

@@ -3,14 +3,14 @@
 use core::{ptr, slice};
 
 use conform_ioctl::{
-    DEVICE_NAME, FuzzResult, INTERFACE_VERSION, IOCTL_FUZZ, IOCTL_LIST, IOCTL_RUN, IOCTL_SCENARIOS,
-    IOCTL_STORM, IOCTL_SWEEP, LINK_NAME, ListHeader, ScenarioInfo, StormRequest, StormResult,
-    SweepRequest, SweepResult, Text, VectorInfo,
+    DEVICE_NAME, DuelRequest, DuelResult, FuzzResult, INTERFACE_VERSION, IOCTL_DUEL, IOCTL_FUZZ,
+    IOCTL_LIST, IOCTL_RUN, IOCTL_SCENARIOS, IOCTL_STORM, IOCTL_SWEEP, LINK_NAME, ListHeader,
+    ScenarioInfo, StormRequest, StormResult, SweepRequest, SweepResult, Text, VectorInfo,
 };
 use wdk_sys::{DO_DEVICE_INITIALIZING, NTSTATUS, PDEVICE_OBJECT, PDRIVER_OBJECT, PIRP, ntddk};
 
 use crate::{
-    fuzz,
+    duel, fuzz,
     nt::{irp as irps, status, unicode::Unicode},
     runner, storm, sweep, vectors,
 };
@@ -86,7 +86,13 @@ unsafe fn control(irp: PIRP) -> (NTSTATUS, u64) {
     let parameters = unsafe { stack.Parameters.DeviceIoControl };
     if !matches!(
         parameters.IoControlCode,
-        IOCTL_LIST | IOCTL_RUN | IOCTL_STORM | IOCTL_FUZZ | IOCTL_SCENARIOS | IOCTL_SWEEP
+        IOCTL_LIST
+            | IOCTL_RUN
+            | IOCTL_STORM
+            | IOCTL_FUZZ
+            | IOCTL_SCENARIOS
+            | IOCTL_SWEEP
+            | IOCTL_DUEL
     ) {
         return (status::INVALID_DEVICE_REQUEST, 0);
     }
@@ -107,6 +113,7 @@ unsafe fn control(irp: PIRP) -> (NTSTATUS, u64) {
         IOCTL_FUZZ => fuzz(buffer, input, output),
         IOCTL_SCENARIOS => scenarios(buffer.get_mut(..output).unwrap_or_default()),
         IOCTL_SWEEP => sweep(buffer, input, output),
+        IOCTL_DUEL => duel(buffer, input, output),
         _ => run(buffer, input, output),
     }
 }
@@ -176,6 +183,20 @@ fn run(buffer: &mut [u8], input: usize, output: usize) -> (NTSTATUS, u64) {
         return (status::INVALID_PARAMETER, 0);
     };
     let result = runner::run(vector).to_bytes();
+    for (to, from) in buffer.iter_mut().zip(&result) {
+        *to = *from;
+    }
+    (status::SUCCESS, result.len() as u64)
+}
+
+fn duel(buffer: &mut [u8], input: usize, output: usize) -> (NTSTATUS, u64) {
+    let Some(request) = buffer.get(..input).and_then(DuelRequest::from_bytes) else {
+        return (status::INVALID_PARAMETER, 0);
+    };
+    if output < DuelResult::SIZE {
+        return (status::BUFFER_TOO_SMALL, 0);
+    }
+    let result = duel::run(request).to_bytes();
     for (to, from) in buffer.iter_mut().zip(&result) {
         *to = *from;
     }

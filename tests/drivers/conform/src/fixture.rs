@@ -81,6 +81,23 @@ impl Fixture {
         Ok(fixture)
     }
 
+    /// Builds the whole stack into the storage that is there, where nothing is built.
+    pub(crate) fn build(&self, personality: Personality) -> Outcome {
+        let name = transport::device_name(personality);
+        ok("RxCeBuildTransport", bind(&self.transport, &name))?;
+        ok(
+            "RxCeBuildAddress",
+            open_address(&self.address, &self.transport)?,
+        )?;
+        ok("RxCeBuildConnection", self.connect()?)
+    }
+
+    /// As [`Self::close`], and the storage stays.
+    pub(crate) fn clear(&mut self) -> Outcome {
+        restore_transport();
+        self.take_down(ok)
+    }
+
     /// The stack over an orderly transport, with one circuit.
     pub(crate) fn orderly() -> Outcome<Self> {
         Self::connected(Personality::Orderly)

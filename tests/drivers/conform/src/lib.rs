@@ -15,6 +15,7 @@ extern crate alloc;
 
 mod client;
 mod control;
+mod duel;
 mod engine;
 mod fixture;
 mod fuzz;

@@ -140,6 +140,7 @@ fn violation() -> Option<String> {
     ))
 }
 
+/// The transport and the recorder have nothing to complain of, and hold nothing.
 pub(crate) fn nothing_left() -> Outcome {
     if let Some(rule) = violation() {
         return Err(Trouble::Failed(rule));

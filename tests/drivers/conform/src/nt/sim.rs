@@ -166,6 +166,25 @@ impl Faults {
     }
 }
 
+type Explore = unsafe extern "system" fn(u8) -> u8;
+
+fn explore(what: u8) -> Option<bool> {
+    // SAFETY: The bench documents this prototype under this name.
+    let explore = unsafe { mem::transmute::<*mut c_void, Explore>(routine("NtsimExplore")?) };
+    // SAFETY: A number.
+    Some(unsafe { explore(what) } != 0)
+}
+
+/// From here on the kernel chooses who runs; whether it has a schedule left. None where nothing is chosen.
+pub(crate) fn begin_schedule() -> Option<bool> {
+    explore(1)
+}
+
+/// The end of that.
+pub(crate) fn end_schedule() {
+    explore(0);
+}
+
 /// A chosen moment: the engine's next call of a routine stops before it runs.
 pub(crate) struct Break {
     reached: Event,
