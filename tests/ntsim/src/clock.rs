@@ -12,7 +12,6 @@ use parking_lot::Condvar;
 
 use crate::dispatcher::{self, Deadline, Locked, STATUS_TIMEOUT, Sleep, hang, lock};
 use crate::explore;
-use crate::thread::Thread;
 
 /// How long (real time) a hang must last before it is reported: the hand-over between threads of the host is not atomic.
 const HANG_GRACE: Duration = Duration::from_millis(300);
@@ -163,26 +162,11 @@ pub(crate) fn hang() -> ! {
     report(&lock())
 }
 
-/// Explore mode: a thread neither calls the kernel nor returns to it.
-pub(crate) fn burning(thread: &Thread) -> ! {
-    let text = format!(
-        "thread {} \"{}\" runs and does not come back to the kernel; the others:\n{}",
-        thread.id,
-        thread.name,
-        hang::describe(&lock())
-    );
-    finish("a driver burns the processor", &text)
-}
-
 fn report(state: &dispatcher::State) -> ! {
-    finish(
-        "every thread waits, nothing is due, nothing can come from outside",
-        &hang::describe(state),
-    )
-}
-
-fn finish(what: &str, text: &str) -> ! {
-    crate::stop::write_error(&format!("\n*** HANG: {what}\n{text}"));
+    let text = hang::describe(state);
+    crate::stop::write_error(&format!(
+        "\n*** HANG: every thread waits, nothing is due, nothing can come from outside\n{text}"
+    ));
     if let Some(schedule) = explore::running_schedule() {
         crate::stop::write_error(&format!("schedule {schedule}\n"));
     }

@@ -272,15 +272,6 @@ impl Thread {
         u8::try_from(self.frames.try_lock().map_or(0, |frames| frames.len())).unwrap_or(u8::MAX)
     }
 
-    /// Whether driver code runs, as far as another thread can tell.
-    pub(crate) fn in_driver(&self) -> bool {
-        let frames = self.try_frames().unwrap_or_default();
-        matches!(
-            frames.last(),
-            Some(Frame::Callback { .. } | Frame::Forwarded | Frame::Preempted(_))
-        )
-    }
-
     /// Waits in the middle of driver code: `wait` gives the token away.
     pub(crate) fn preempted_at(&self, registers: Registers, wait: impl FnOnce()) {
         self.frames.lock().push(Frame::Preempted(registers));

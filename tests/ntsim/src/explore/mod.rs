@@ -15,7 +15,6 @@
 //! step     preemption between two instructions
 //! search   which schedule comes next
 //! choice   schedules as text
-//! watch    a thread that never comes back to the kernel
 //! ```
 
 mod choice;
@@ -23,7 +22,6 @@ mod points;
 mod search;
 mod step;
 mod token;
-mod watch;
 
 use core::sync::atomic::{AtomicBool, Ordering};
 
@@ -59,7 +57,6 @@ pub(crate) const ROUTINES: &[Routine] = &[Routine {
 pub(crate) fn prepare() {
     if crate::options().explore {
         ON.store(true, Ordering::Relaxed);
-        watch::start();
     }
 }
 

@@ -6,7 +6,7 @@
 use super::token::{self, Place};
 use core::sync::atomic::{AtomicU8, Ordering};
 
-use super::{step, watch};
+use super::step;
 use crate::image;
 
 /// Calls that neither change nor read anything that other threads have a part in.
@@ -118,7 +118,6 @@ fn mark(kind: u64, name: &str, place: usize, image: Option<&image::Image>) -> u6
 
 /// A driver has called `name`, which has not run; `target` is the routine if it is another driver's.
 pub(crate) fn entry(index: u32, name: &'static str, caller: usize, target: Option<usize>) {
-    watch::crossing();
     if !token::deciding() {
         return;
     }

@@ -328,13 +328,6 @@ pub(crate) fn end_outside() {
     wait_for_turn(guard, me);
 }
 
-/// The thread that has the token, and how many decisions were made so far in all.
-pub(super) fn holder() -> Option<&'static Thread> {
-    let session = session();
-    let current = session.current?;
-    session.seats.get(&current).map(|seat| seat.thread)
-}
-
 /// A place at which a thread can be preempted.
 pub(super) struct Place<'a> {
     /// The driver it is about; none: it counts whatever drivers are looked at.

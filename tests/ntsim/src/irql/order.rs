@@ -134,7 +134,7 @@ fn place() -> Place {
         .rev()
         .find_map(|frame| match frame {
             Frame::Call { registers, .. } => Some(image::unwind::walk_from_call(registers)),
-            Frame::Callback { .. } | Frame::Forwarded => None,
+            Frame::Callback { .. } | Frame::Forwarded | Frame::Preempted(_) => None,
         })
         .unwrap_or_default()
 }
