@@ -75,7 +75,7 @@ fn step(line: &str) -> Result<Step> {
 pub(crate) fn round_trip(seed: u64) {
     for target in crate::target::TARGETS {
         let programs: Vec<Program> = (0..50)
-            .map(|n| crate::target::program(target, seed, n))
+            .map(|n| crate::program::of_seed(target, seed, n))
             .collect();
         let back = read(&write(&programs)).expect("a listing can be read");
         assert_eq!(back, programs, "{}", target.name);

@@ -13,7 +13,7 @@ use evidence::Kind;
 use crate::{
     listing,
     machine::{self, Counts},
-    pure, shrink,
+    program, pure, shrink,
     target::{self, Target},
 };
 
@@ -34,7 +34,7 @@ pub(crate) fn directory() -> PathBuf {
 /// Runs `count` programs of a seed. What is found is made small, saved, and an error.
 pub(crate) fn batch(target: &Target, profile: &str, seed: u64, count: u64) -> Result<Counts> {
     let programs: Vec<_> = (0..count)
-        .map(|n| target::program(target, seed, n))
+        .map(|n| program::of_seed(target, seed, n))
         .collect();
     let failure = match machine::run(profile, &programs)? {
         Ok(counts) => return Ok(counts),

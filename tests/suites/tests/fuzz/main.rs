@@ -3,8 +3,9 @@
 //! Here each target runs a fixed number of inputs from a fixed seed, after the regressions, which are inputs that once
 //! found something. `cargo xtask fuzz` goes on with fresh seeds, makes what it finds small, and saves it as a regression.
 //!
-//! `target` writes programs, `machine` runs them in processes of their own, `shrink` makes them small, `listing` is how
-//! people read and keep them; `pure` is everything about the engine's pure code, `long` the endless form.
+//! `target` says what programs consist of, `program` writes them, `machine` runs them in processes of their own, `shrink`
+//! makes them small, `listing` is how people read and keep them. `pure` runs inputs for the engine's pure code, which
+//! `rules` judges. `long` is the endless form.
 
 use std::{env, path::Path, process::ExitCode};
 
@@ -14,7 +15,9 @@ use libtest_mimic::{Arguments, Failed, Trial};
 mod listing;
 mod long;
 mod machine;
+mod program;
 mod pure;
+mod rules;
 mod shrink;
 mod target;
 

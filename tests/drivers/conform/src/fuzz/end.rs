@@ -3,9 +3,10 @@
 use alloc::format;
 
 use super::{
+    call::{LONG, zero},
     calls, later,
     ledger::{self, must, violated},
-    multiple, steps,
+    multiple,
     world::{Slot, Sort, World},
 };
 use crate::{
@@ -28,7 +29,7 @@ pub(super) fn take_down(world: &mut World) {
         "a step of the transport does not end".into()
     });
     transport::end_all(status::CONNECTION_ABORTED, |_| true);
-    must(multiple::settled(world, steps::LONG), || {
+    must(multiple::settled(world, LONG), || {
         "a competition does not end".into()
     });
     const SORTS: [Sort; 4] = [Sort::Vc, Sort::Connection, Sort::Address, Sort::Transport];
@@ -65,7 +66,7 @@ fn tear_down(world: &mut World, sort: Sort, index: usize) {
     must(right, || {
         format!("in the end the tear-down of {sort:?} {index} returned {answer:#010x}")
     });
-    steps::zero(world, sort, index, answer);
+    zero(world, sort, index, answer);
     world.note_gone(sort, index);
 }
 

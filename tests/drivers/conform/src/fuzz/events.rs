@@ -8,7 +8,7 @@ use conform_ioctl::{FuzzCount, Operation, Step};
 use wdk_sys::NTSTATUS;
 
 use super::{
-    later::{self, When},
+    later::{self, END_ALL, When},
     ledger::{count, must},
 };
 use crate::{
@@ -17,17 +17,6 @@ use crate::{
         self, Ends, FileKind, Kind, Script, TRANSPORT,
         hostile::{self, Event, Target},
     },
-};
-
-/// Ends everything that the transport holds: a step that only the program's own clock takes.
-pub(super) const END_ALL: Step = Step {
-    operation: 0xFF,
-    on: 0xFF,
-    with: 0xFF,
-    also: 0,
-    a: 0,
-    b: 0,
-    c: 0,
 };
 
 /// Requests that a step can name.

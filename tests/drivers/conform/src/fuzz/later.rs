@@ -1,17 +1,27 @@
 //! What the transport does after a while, or when a request comes: steps that wait for their moment, and the thread that
-//! carries the former out.
+//! carries the former out with a routine that it is given.
 
 use alloc::vec::Vec;
 
 use conform_ioctl::Step;
 
-use super::events::{self, END_ALL};
 use crate::{
     nt::{
         time::{self, SECOND},
         watch::Watch,
     },
     transport::Kind,
+};
+
+/// Ends everything that the transport holds: a step that only the program's own clock takes.
+pub(super) const END_ALL: Step = Step {
+    operation: 0xFF,
+    on: 0xFF,
+    with: 0xFF,
+    also: 0,
+    a: 0,
+    b: 0,
+    c: 0,
 };
 
 /// Delays that a step can ask for, in 100 ns units: around the engine's own limits of 8, 10 and 30 s.
@@ -149,7 +159,7 @@ pub(super) fn close() {
 }
 
 /// The thread.
-pub(super) fn work() {
+pub(super) fn work(perform: fn(&Step)) {
     loop {
         let now = now();
         let mut wait = None;
@@ -173,7 +183,7 @@ pub(super) fn work() {
             }
         });
         if let Some(step) = task {
-            events::perform(&step);
+            perform(&step);
             let patience = QUEUE.read(|queue| queue.patience);
             if let (true, Some(patience)) = (step == END_ALL, patience) {
                 // The routine may have sent something else that the transport keeps.

@@ -8,9 +8,10 @@ use rxce_client::{RXCE_ADDRESS, RXCE_CONNECTION_COMPLETION_CONTEXT};
 use wdk_sys::NTSTATUS;
 
 use super::{
-    arguments, calls,
+    arguments,
+    call::{self, Waits, call, zero},
+    calls,
     ledger::{count, must},
-    steps::{self, Waits},
     world::{self, CONNECTION_CONTEXT, Expect, Race, Sort, World},
 };
 use crate::{
@@ -119,7 +120,7 @@ pub(super) fn build(world: &mut World, step: &Step) {
         && (1..=1024).contains(&number)
         && missing < 11
         && information.valid
-        && world.level <= irql::APC
+        && call::next_level(world) <= irql::APC
         && free(Sort::Connection, connection)
         && free(Sort::Vc, vc);
     if possible {
@@ -132,7 +133,7 @@ pub(super) fn build(world: &mut World, step: &Step) {
         vc: vc.slot.unwrap_or_default(),
         addresses: slots,
     };
-    let (answer, _) = steps::call(world, Waits::ForTransport, || {
+    let (answer, _) = call(world, Waits::ForTransport, || {
         engine::build_over_multiple(with)
     });
     must(possible || answer == status::INVALID_PARAMETER, || {
@@ -192,7 +193,7 @@ fn conclude(world: &mut World, answer: NTSTATUS) {
         must(expect, || "a winner is not built".into());
     } else {
         world::set_alive(race.vc, false);
-        steps::zero(world, Sort::Connection, race.connection, answer);
-        steps::zero(world, Sort::Vc, race.vc, answer);
+        zero(world, Sort::Connection, race.connection, answer);
+        zero(world, Sort::Vc, race.vc, answer);
     }
 }

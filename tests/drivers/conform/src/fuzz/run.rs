@@ -6,7 +6,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use conform_ioctl::{FuzzCount, FuzzResult, MOST_STEPS, Step};
 
 use super::{
-    calls, end, later,
+    call, calls, end, events, later,
     ledger::{self, count, must, violated},
     steps,
     world::World,
@@ -72,7 +72,7 @@ fn in_thread(program: &[Step]) -> Outcome {
     calls::reset();
     let mut world = World::new()?;
     later::open();
-    let worker = Thread::start(later::work)?;
+    let worker = Thread::start(|| later::work(events::perform))?;
     for step in program {
         steps::perform(&mut world, step);
         if ledger::is_violated() {
@@ -92,7 +92,7 @@ fn in_thread(program: &[Step]) -> Outcome {
         if sim::engine_account() == before {
             break;
         }
-        steps::wait(SECOND / 100);
+        call::wait(SECOND / 100);
     }
     let after = sim::engine_account();
     must(after == before, || {

@@ -7,8 +7,8 @@ use conform_ioctl::Step;
 
 use super::{
     arguments,
+    call::{self, Waits, call},
     ledger::{self, must},
-    steps::{self, Waits},
     world::{Expect, Sort, World},
 };
 use crate::{
@@ -40,7 +40,7 @@ pub(super) fn send(world: &mut World, step: &Step) {
     world.buffers.extend(chain.elements);
     let sends = || TRANSPORT.read(|state| state.count(Kind::Send));
     let before = sends();
-    let (answer, level) = steps::call(world, waits, || {
+    let (answer, level) = call(world, waits, || {
         engine::send(
             vc.cast(),
             step.a,
@@ -102,7 +102,7 @@ pub(super) fn send_datagram(world: &mut World, step: &Step) {
     } else {
         information.raw()
     };
-    let (answer, _) = steps::call(world, Waits::Never, || {
+    let (answer, _) = call(world, Waits::Never, || {
         engine::send_datagram(
             address.cast(),
             raw,
@@ -133,7 +133,7 @@ pub(super) fn query(world: &mut World, step: &Step) {
     } else {
         out.as_mut_ptr()
     };
-    let (answer, _) = steps::call(world, Waits::ForTransport, || {
+    let (answer, _) = call(world, Waits::ForTransport, || {
         engine::query_information(vc.cast(), step.a, start.cast(), length)
     });
     let possible = expect != Expect::Refused && (1..=4).contains(&step.a) && !start.is_null();
@@ -158,7 +158,7 @@ pub(super) fn query_adapter(world: &mut World, step: &Step) {
     } else {
         out.as_mut_ptr()
     };
-    let (answer, _) = steps::call(world, Waits::ForTransport, || {
+    let (answer, _) = call(world, Waits::ForTransport, || {
         engine::query_adapter_status(transport.cast(), start)
     });
     let possible = expect != Expect::Refused && !start.is_null();
@@ -177,7 +177,7 @@ pub(super) fn query_transport(world: &mut World, step: &Step) {
     } else {
         out.as_mut_ptr()
     };
-    let (answer, _) = steps::call(world, Waits::Never, || {
+    let (answer, _) = call(world, Waits::Never, || {
         engine::query_transport_information(transport.cast(), start.cast())
     });
     let possible = expect != Expect::Refused && !start.is_null();
@@ -198,7 +198,7 @@ pub(super) fn allocate_irp(world: &mut World, step: &Step) {
         ptr::null_mut()
     };
     let mut irp = ptr::null_mut();
-    steps::call(world, Waits::Never, || {
+    call(world, Waits::Never, || {
         irp = engine::allocate_irp(size.cast_signed(), false, mdl);
         if irp.is_null() {
             status::INSUFFICIENT_RESOURCES
@@ -217,14 +217,14 @@ pub(super) fn allocate_irp(world: &mut World, step: &Step) {
 /// RxCeFreeIrp.
 pub(super) fn free_irp(world: &mut World, step: &Step) {
     // Above DISPATCH_LEVEL nothing is freed.
-    let frees = world.level <= irql::DISPATCH;
+    let frees = call::next_level(world) <= irql::DISPATCH;
     let place = usize::try_from(step.a & 7).unwrap_or_default();
     let irp = if frees && place < world.irps.len() {
         world.irps.swap_remove(place)
     } else {
         ptr::null_mut()
     };
-    steps::call(world, Waits::Never, || {
+    call(world, Waits::Never, || {
         // SAFETY: NULL, or allocated by a step and never sent.
         unsafe { engine::free_irp(irp) };
         status::SUCCESS

@@ -6,11 +6,11 @@ use core::{
     sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, Ordering},
 };
 
-use rxce_client::{
-    RXCE_ADDRESS, RXCE_CONNECTION, RXCE_CONNECTION_COMPLETION_CONTEXT, RXCE_TRANSPORT, RXCE_VC,
-};
+use rxce_client::{RXCE_CONNECTION_COMPLETION_CONTEXT, RXCE_VC};
 use wdk_sys::{NTSTATUS, PIRP};
 
+use super::slot::LARGEST;
+pub(super) use super::slot::{Slot, Sort};
 use crate::{
     nt::{irql, mdl::Buffer, pool::Block, sim::Faults},
     outcome::{Outcome, Trouble},
@@ -19,138 +19,6 @@ use crate::{
 /// Contexts of the addresses and connections count from here.
 pub(super) const ADDRESS_CONTEXT: usize = 0x6000;
 pub(super) const CONNECTION_CONTEXT: usize = 0x6100;
-
-/// Bytes of the largest structure.
-const LARGEST: usize = 128;
-
-/// What a structure is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Sort {
-    Transport,
-    Address,
-    Connection,
-    Vc,
-}
-
-impl Sort {
-    /// Decodes one.
-    pub(super) const fn new(value: u8) -> Self {
-        match value & 3 {
-            0 => Self::Transport,
-            1 => Self::Address,
-            2 => Self::Connection,
-            _ => Self::Vc,
-        }
-    }
-
-    const fn size(self) -> usize {
-        match self {
-            Self::Transport => size_of::<RXCE_TRANSPORT>(),
-            Self::Address => size_of::<RXCE_ADDRESS>(),
-            Self::Connection => size_of::<RXCE_CONNECTION>(),
-            Self::Vc => size_of::<RXCE_VC>(),
-        }
-    }
-
-    /// Where the members end that the engine compares with its own copy: the signature, and for circuits parent, handle
-    /// and file object.
-    const fn compared(self, offset: usize) -> bool {
-        offset < 4 || (matches!(self, Self::Vc) && offset >= 8 && offset < 0x20)
-    }
-}
-
-/// A byte that was changed.
-#[derive(Clone, Copy)]
-struct Changed {
-    offset: usize,
-    was: u8,
-    is: u8,
-}
-
-/// One structure.
-pub(super) struct Slot {
-    block: Block<[u64; LARGEST / 8]>,
-    sort: Sort,
-    /// Of the sort above.
-    pub(super) parent: usize,
-    pub(super) built: bool,
-    changed: Option<Changed>,
-}
-
-impl Slot {
-    fn new(sort: Sort) -> Outcome<Self> {
-        let block = Block::filled(0xCC).ok_or_else(Trouble::no_memory)?;
-        Ok(Self {
-            block,
-            sort,
-            parent: 0,
-            built: false,
-            changed: None,
-        })
-    }
-
-    /// The storage ends where the block ends, so that nothing behind a structure can be touched unseen.
-    pub(super) fn start(&self) -> *mut u8 {
-        let start = self.block.ptr().cast::<u8>();
-        start.wrapping_add(LARGEST.saturating_sub(self.sort.size()))
-    }
-
-    /// Its bytes.
-    pub(super) fn bytes(&self) -> Vec<u8> {
-        let all = self.block.bytes();
-        all.get(LARGEST.saturating_sub(self.sort.size())..)
-            .unwrap_or_default()
-            .to_vec()
-    }
-
-    /// Whether it was changed where the engine looks.
-    fn is_damaged(&self) -> bool {
-        self.changed
-            .is_some_and(|changed| self.sort.compared(changed.offset))
-    }
-
-    fn is_signed(&self) -> bool {
-        self.changed.is_none_or(|changed| changed.offset >= 4)
-    }
-
-    /// Changes a byte, once.
-    pub(super) fn change(&mut self, offset: u32, with: u32) {
-        let offset = (offset as usize)
-            .checked_rem(self.sort.size())
-            .unwrap_or_default();
-        let with = match with.to_le_bytes()[0] {
-            0 => 1,
-            with => with,
-        };
-        if !self.built || self.changed.is_some() {
-            return;
-        }
-        let at = self.start().wrapping_add(offset);
-        // SAFETY: Inside the block.
-        let was = unsafe { at.read_volatile() };
-        let is = was ^ with;
-        // A state is not to be taken for another one that the engine writes.
-        let state = self.sort == Sort::Vc && (0x20..0x24).contains(&offset);
-        if state && matches!(is, 0 | 0xAA | 0xBB | 0xDD) {
-            return;
-        }
-        // SAFETY: As above.
-        unsafe { at.write_volatile(is) };
-        self.changed = Some(Changed { offset, was, is });
-    }
-
-    /// Undoes a change, unless the engine has written there since.
-    pub(super) fn repair(&mut self) {
-        if let Some(changed) = self.changed.take() {
-            let at = self.start().wrapping_add(changed.offset);
-            // SAFETY: Inside the block.
-            if unsafe { at.read_volatile() } == changed.is {
-                // SAFETY: As above.
-                unsafe { at.write_volatile(changed.was) };
-            }
-        }
-    }
-}
 
 /// What a routine must make of a structure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -363,8 +231,7 @@ impl World {
         if parents.iter().any(|parent| !parent.is_signed()) {
             return Expect::Refused;
         }
-        if races || slot.changed.is_some() || parents.iter().any(|parent| parent.changed.is_some())
-        {
+        if races || slot.is_changed() || parents.iter().any(|parent| parent.is_changed()) {
             return Expect::Either;
         }
         Expect::Admitted
@@ -430,7 +297,7 @@ impl World {
         {
             slot.built = true;
             slot.parent = parent;
-            slot.changed = None;
+            slot.forget_change();
         }
     }
 
@@ -441,7 +308,7 @@ impl World {
         }
         if let Some(slot) = self.of_mut(sort).get_mut(index) {
             slot.built = false;
-            slot.changed = None;
+            slot.forget_change();
         }
     }
 }
