@@ -218,3 +218,63 @@ fn commands_are_found_in_spans_and_blocks() {
         ["demo -- --seed 1", "build --all", "demo --server A"]
     );
 }
+
+/// Cells of the rows of a table whose first cell is a race.
+fn races(page: &str) -> Vec<Vec<&str>> {
+    page.lines()
+        .filter(|line| line.starts_with("| R"))
+        .map(|line| {
+            line.trim_matches('|')
+                .split('|')
+                .map(str::trim)
+                .collect::<Vec<_>>()
+        })
+        .filter(|cells| {
+            cells
+                .first()
+                .is_some_and(|name| name[1..].parse::<u32>().is_ok())
+        })
+        .collect()
+}
+
+#[test]
+fn races_are_run_where_the_page_says() {
+    let read = |name: &str| std::fs::read_to_string(root().join(name)).expect("a file is text");
+    let page = read("docs/races.md");
+    let conformance = read("docs/conformance.md");
+    let pairs = read("engine/tests/circuit/pairs.rs");
+    let exhaustive = read("engine/tests/exhaustive.rs");
+    let races = races(&page);
+    let numbers: Vec<String> = (1..=15).map(|number| format!("R{number}")).collect();
+    let named: Vec<&str> = races.iter().map(|cells| cells[0]).collect();
+    assert_eq!(named, numbers, "a row for each race");
+    for cells in &races {
+        let [race, _, pair, all, vectors, storm] = cells[..] else {
+            panic!("a row of another shape: {cells:?}");
+        };
+        let in_pairs = pairs.contains(&format!("between(\"{race}\""));
+        assert_eq!(pair == "yes", in_pairs, "{race} in pairs.rs");
+        let orders: Vec<&str> = exhaustive
+            .split(&format!("\"{race}, "))
+            .skip(1)
+            .filter_map(|rest| rest.split('"').next())
+            .collect();
+        let told: Vec<&str> = all
+            .split("; ")
+            .filter(|order| !["no", "too many"].contains(order))
+            .collect();
+        assert_eq!(
+            told.iter().collect::<BTreeSet<_>>(),
+            orders.iter().collect::<BTreeSet<_>>(),
+            "{race} in exhaustive.rs"
+        );
+        for vector in vectors.split(", ").filter(|vector| *vector != "none") {
+            assert!(
+                conformance.contains(&format!("\n| {vector} | ")),
+                "{race}: there is no vector {vector}"
+            );
+        }
+        let flags = ["plain", "none", "ERRORS", "STUCK"];
+        assert!(flags.contains(&storm), "{race}: no storm {storm}");
+    }
+}

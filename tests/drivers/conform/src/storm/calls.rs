@@ -261,7 +261,7 @@ unsafe fn received(
     });
     // The guard of a stream goes before DataReady is called (rxce.md §6): only a transport that serialises indications
     // and completions keeps the two in order. What guards the receive itself, the transport checks (`events`).
-    let unruly = world.request.flags.has(StormFlags::UNRULY);
+    let unruly = !is_in_order(world, slot);
     let (offset, idle) = slot.life.update(|life| {
         let Some(stream) = life.lanes.get_mut(lane) else {
             return (0, false);
@@ -278,7 +278,7 @@ unsafe fn received(
     });
     // SAFETY: At least `indicated` bytes are valid during the call (rxce.h).
     let bytes = unsafe { slice::from_raw_parts(data.cast::<u8>(), indicated as usize) };
-    check(world, vc, lane, offset, bytes);
+    check(world, slot, lane, offset, bytes);
     dawdle(&mut heard.chance);
     heard.nest();
     let chance = &mut heard.chance;
@@ -317,11 +317,17 @@ unsafe fn received(
     status::MORE_PROCESSING_REQUIRED
 }
 
-/// The bytes of a stream come in order, none twice. An unruly transport promises no order.
-fn check(world: &World, vc: *mut RXCE_VC, lane: usize, offset: u32, bytes: &[u8]) {
-    if world.request.flags.has(StormFlags::UNRULY) {
+/// Whether Receive and DataReady of one stream come in the order of its bytes: an unruly transport promises none.
+fn is_in_order(world: &World, slot: &Slot) -> bool {
+    !world.request.flags.has(StormFlags::UNRULY) && !slot.life.read(|life| life.over_several)
+}
+
+/// The bytes of a stream come in order, none twice.
+fn check(world: &World, slot: &Slot, lane: usize, offset: u32, bytes: &[u8]) {
+    if !is_in_order(world, slot) {
         return;
     }
+    let vc = slot.vc.ptr();
     // SAFETY: A circuit's storage, which lives as long as the storm; the member stays while the circuit is built.
     let token = unsafe { (*vc).ConnectionId }.addr();
     for (at, &byte) in (offset..).zip(bytes) {
@@ -364,7 +370,7 @@ unsafe extern "C" fn on_data_ready(
     let mut bytes = [0; ROOM_BYTES as usize];
     let bytes = bytes.get_mut(..copied as usize).unwrap_or_default();
     slot.received(lane, bytes);
-    check(world, slot.vc.ptr(), lane, stream.offset, bytes);
+    check(world, slot, lane, stream.offset, bytes);
     slot.life.update(|life| {
         if let Some(stream) = life.lanes.get_mut(lane) {
             stream.accepted = None;
