@@ -1,6 +1,7 @@
 //! Address objects.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use socket2::{Domain, Socket, Type};
 
@@ -12,7 +13,7 @@ use crate::tdi::handlers::Handlers;
 /// An open address object.
 pub(super) struct Address {
     pub(super) file: usize,
-    pub(super) handlers: Handlers,
+    pub(super) handlers: Arc<Handlers>,
     local: SocketAddr,
     /// Keeps the port, and tells which one it is.
     placeholder: Socket,
@@ -34,7 +35,7 @@ impl Address {
         })();
         Ok(Self {
             file,
-            handlers: Handlers::new(),
+            handlers: Arc::new(Handlers::new()),
             local,
             placeholder: bound.map_err(|error| errno_status(&error))?,
         })

@@ -18,6 +18,7 @@ use crate::irql::{self, DISPATCH_LEVEL};
 use crate::layout::io::Irp;
 use crate::mem::{self, peek, poke};
 use crate::stop;
+use crate::tdi::engine::{self, Endpoint as _};
 use crate::tdi::memory::{self, Piece};
 use crate::tdi::{self, errno_status, finish, handlers, would_block};
 use crate::trace::{self, EventKind};
@@ -369,7 +370,7 @@ impl Circuit {
                     let text = format!("a receive handler handed back IRP {:#x}: {text}", irp.0);
                     stop::bug_check(0xc9, [0x03, irp.0 as u64, 0, 0], text);
                 }
-                cancel::set_routine(irp, super::engine::cancel_routine());
+                cancel::set_routine(irp, engine::cancel_routine());
                 self.order.handed_back();
                 self.accept(irp);
                 true

@@ -1,5 +1,5 @@
-//! What the TDI transports of the bench share: addresses, event handlers, the memory of requests, queries, and the way to
-//! the thread of a transport.
+//! What the TDI transports of the bench share: addresses, event handlers, the memory of requests, queries, the
+//! dispatch routines and the thread.
 //!
 //! A transport is one device. Its dispatch routine checks little and queues; one thread of the kernel does all socket
 //! work, so indications and completions are serialised by construction. They are made at DISPATCH_LEVEL with no lock of
@@ -18,6 +18,8 @@
 //! | others | CONNECTION_ABORTED |
 
 pub mod address;
+pub(crate) mod engine;
+pub(crate) mod front;
 pub(crate) mod handlers;
 pub(crate) mod memory;
 pub(crate) mod query;

@@ -11,7 +11,6 @@
 //! poorer: no multicast, which would leave the machine, and TDI_RECEIVE_BROADCAST is never set in indications.
 
 mod datagram;
-mod engine;
 mod port;
 
 use std::collections::HashMap;
@@ -20,15 +19,14 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use crate::io::call::mark_pending;
-use crate::io::{HostDriver, cancel, create, device, status};
-use crate::layout::io::{
-    Device, FileObject, Irp, MJ_CLEANUP, MJ_CLOSE, MJ_CREATE, MJ_INTERNAL_DEVICE_CONTROL,
-};
+use crate::io::status;
+use crate::layout::io::{FileObject, Irp};
+use crate::tdi::engine::{self, Op};
+use crate::tdi::front::{self, Transport};
 use crate::tdi::handlers::Handlers;
 use crate::tdi::query::{self, Provider};
-use crate::tdi::{ADDRESS_FILE, CONTROL_CHANNEL_FILE, DEVICE_NETWORK, now};
-use engine::{Op, Queue};
+use crate::tdi::{ADDRESS_FILE, now};
+use port::{Port, Queue};
 
 /// Most bytes of a datagram that a handler is shown: the payload of one packet of 1500 bytes.
 pub const LOOKAHEAD: usize = 1472;
@@ -44,123 +42,76 @@ struct Address {
 }
 
 /// The transport behind one device.
-struct Transport {
+struct Udp {
     queue: Arc<Queue>,
     addresses: Mutex<HashMap<usize, Arc<Address>>>,
 }
 
 /// Makes a UDP transport under a device name, such as `\Device\Udp`.
 pub fn install(name: &str) {
-    let transport = Transport {
+    let transport = Udp {
         queue: engine::start(name),
         addresses: Mutex::default(),
     };
-    device::create_host(name, DEVICE_NETWORK, 1, Arc::new(transport));
+    front::install(name, transport);
 }
 
-impl HostDriver for Transport {
-    fn dispatch(&self, _device: Device, irp: Irp) -> i32 {
-        let stack = irp.current();
-        let file = FileObject(stack.file().get());
-        match stack.major().get() {
-            MJ_CREATE => self.create(irp, file),
-            MJ_CLEANUP => self.cleanup(irp, file),
-            MJ_CLOSE => self.close(irp, file),
-            MJ_INTERNAL_DEVICE_CONTROL => self.internal(irp, file),
-            _ => now(irp, status::INVALID_DEVICE_REQUEST),
-        }
+impl Transport for Udp {
+    type Endpoint = Port;
+
+    fn queue(&self) -> &Queue {
+        &self.queue
     }
-}
 
-impl Transport {
-    fn create(&self, irp: Irp, file: FileObject) -> i32 {
-        let stack = irp.current();
-        let (list, length) = (
-            irp.system_buffer().get(),
-            stack.parameter::<u32>(0x18).get() as usize,
-        );
-        if list == 0 || length == 0 {
-            file.context2().set(CONTROL_CHANNEL_FILE);
-            return now(irp, status::SUCCESS);
-        }
-        // There are no connections here: an EA "ConnectionContext" is none that this transport knows.
-        let Some(value) = create::ea_value(list, length, b"TransportAddress") else {
-            return now(irp, status::INVALID_EA_NAME);
-        };
-        let share = stack.parameter::<u16>(0x12).get();
-        let (socket, bound) = match port::bind(&value, share != 0) {
-            Ok(bound) => bound,
-            Err(result) => return now(irp, result),
-        };
+    fn handlers(&self, file: FileObject) -> Option<Arc<Handlers>> {
+        self.address(file)
+            .map(|address| Arc::clone(&address.handlers))
+    }
+
+    fn open_address(&self, file: FileObject, value: &[u8], share: u16) -> Result<(), i32> {
+        let (socket, bound) = port::bind(value, share != 0)?;
         let handlers = Arc::new(Handlers::new());
         let address = Address {
             handlers: Arc::clone(&handlers),
             bound,
         };
         self.addresses.lock().insert(file.0, Arc::new(address));
-        file.context2().set(ADDRESS_FILE);
+        let (file, queue) = (file.0, Arc::clone(&self.queue));
         self.queue.push(Op::Open {
-            file: file.0,
-            socket,
-            handlers,
+            file,
+            make: Box::new(move |key| Port::new(file, key, socket, handlers, queue)),
         });
-        now(irp, status::SUCCESS)
+        Ok(())
     }
 
-    fn cleanup(&self, irp: Irp, file: FileObject) -> i32 {
-        let Some(address) = self.address(file) else {
-            return now(irp, status::SUCCESS);
-        };
-        address.handlers.close();
-        self.pend(irp, Op::Cleanup { irp })
+    fn address_closed(&self, irp: Irp, _file: FileObject) -> i32 {
+        self.pend_for(irp, Port::cleanup)
     }
 
-    fn close(&self, irp: Irp, file: FileObject) -> i32 {
+    fn forget(&self, file: FileObject) {
         if self.addresses.lock().remove(&file.0).is_some() {
             self.queue.push(Op::Forget { file: file.0 });
         }
-        now(irp, status::SUCCESS)
     }
 
-    fn address(&self, file: FileObject) -> Option<Arc<Address>> {
-        self.addresses.lock().get(&file.0).cloned()
+    fn handlers_changed(&self, file: FileObject) {
+        self.queue.push(Op::Look { file: file.0 });
     }
 
-    fn pend(&self, irp: Irp, op: Op) -> i32 {
-        mark_pending(irp);
-        self.queue.push(op);
-        status::PENDING
-    }
-
-    fn internal(&self, irp: Irp, file: FileObject) -> i32 {
+    fn request(&self, irp: Irp, file: FileObject) -> i32 {
         match (irp.current().minor().get(), file.context2().get()) {
-            (0x09, ADDRESS_FILE) => self.pend(irp, Op::Send { irp }),
-            (0x0a, ADDRESS_FILE) => {
-                cancel::set_routine(irp, engine::cancel_routine());
-                self.pend(irp, Op::Receive { irp })
-            }
-            (0x0b, ADDRESS_FILE) => self.set_event_handler(irp, file),
+            (0x09, ADDRESS_FILE) => self.pend_for(irp, Port::send),
+            (0x0a, ADDRESS_FILE) => self.pend_cancelable(irp, Port::receive),
             (0x0c, _) => self.query(irp, file),
-            (0x09..=0x0b, _) => now(irp, status::INVALID_ADDRESS_COMPONENT),
+            (0x09 | 0x0a, _) => now(irp, status::INVALID_ADDRESS_COMPONENT),
             _ => now(irp, status::INVALID_DEVICE_REQUEST),
         }
     }
+}
 
-    fn set_event_handler(&self, irp: Irp, file: FileObject) -> i32 {
-        let stack = irp.current();
-        let (event, routine, context) = (
-            stack.parameter::<i32>(0).get(),
-            stack.parameter::<usize>(8).get(),
-            stack.parameter::<usize>(16).get(),
-        );
-        let Some(address) = self.address(file) else {
-            return now(irp, status::INVALID_ADDRESS_COMPONENT);
-        };
-        if !address.handlers.set(event, routine, context) {
-            return now(irp, status::INVALID_PARAMETER);
-        }
-        self.queue.push(Op::Look { file: file.0 });
-        now(irp, status::SUCCESS)
+impl Udp {
+    fn address(&self, file: FileObject) -> Option<Arc<Address>> {
+        self.addresses.lock().get(&file.0).cloned()
     }
 
     fn query(&self, irp: Irp, file: FileObject) -> i32 {

@@ -10,16 +10,20 @@ use socket2::{Domain, Socket, Type};
 
 use super::MAX_DATAGRAM;
 use super::datagram::Receive;
-use super::engine::Queue;
 use crate::dispatcher::host::{self, External};
 use crate::gate;
+use crate::io::complete::complete_at_dispatch;
 use crate::io::status;
 use crate::irql::{self, DISPATCH_LEVEL};
 use crate::layout::io::Irp;
 use crate::mem::peek;
+use crate::tdi::engine::{self, Endpoint};
 use crate::tdi::handlers::{self, Handlers};
 use crate::tdi::{self, address, errno_status, finish, memory, would_block};
 use crate::trace::{self, EventKind};
+
+/// The way to the thread.
+pub(super) type Queue = engine::Queue<Port>;
 
 /// Most datagrams that are delivered before other ports get their turn.
 const TURN: usize = 64;
@@ -157,22 +161,10 @@ impl Port {
         self.service();
     }
 
-    /// IoCancelIrp was called; true if the request is here. A stale word finds a request whose flag is not set.
-    pub(super) fn cancel(&mut self, irp: Irp) -> bool {
-        let Some(index) = self.receives.iter().position(|receive| receive.irp == irp) else {
-            return false;
-        };
-        if irp.cancel().get() != 0 {
-            self.receives.remove(index);
-            finish(irp, status::CANCELLED, 0);
-            self.service();
-        }
-        true
-    }
-
     /// The last handle is closed: everything outstanding ends.
-    pub(super) fn close(&mut self) {
+    pub(super) fn cleanup(&mut self, irp: Irp) {
         self.end(status::ADDRESS_CLOSED);
+        complete_at_dispatch(irp, status::SUCCESS, 0);
     }
 
     fn end(&mut self, result: i32) {
@@ -230,8 +222,32 @@ impl Port {
         }
     }
 
+    fn watch(&mut self) {
+        let Some(socket) = &self.socket else { return };
+        let interest = Event::new(self.key, true, !self.sends.is_empty());
+        if let Err(error) = self.queue.poller().modify(socket, interest) {
+            crate::stop::host_failure(&format!("cannot watch a socket: {error}"));
+        }
+        let wanted = !self.sends.is_empty()
+            || !self.receives.is_empty()
+            || self.handlers.get(handlers::RECEIVE_DATAGRAM).is_some();
+        if !wanted {
+            self.external = None;
+        } else if self.external.is_none() {
+            self.external = Some(host::external());
+        }
+    }
+}
+
+impl Endpoint for Port {
+    const GONE: i32 = status::ADDRESS_CLOSED;
+
+    fn ready(&mut self) {
+        self.retry = true;
+    }
+
     /// Moves everything on that can move, then says what the socket is watched for.
-    pub(super) fn service(&mut self) {
+    fn service(&mut self) {
         self.retry = false;
         self.push_sends();
         for turn in 0.. {
@@ -250,20 +266,21 @@ impl Port {
         self.watch();
     }
 
-    fn watch(&mut self) {
-        let Some(socket) = &self.socket else { return };
-        let interest = Event::new(self.key, true, !self.sends.is_empty());
-        if let Err(error) = self.queue.poller().modify(socket, interest) {
-            crate::stop::host_failure(&format!("cannot watch a socket: {error}"));
+    fn wants_more(&self) -> bool {
+        self.retry
+    }
+
+    /// A stale word finds a request whose flag is not set.
+    fn cancel(&mut self, irp: Irp) -> bool {
+        let Some(index) = self.receives.iter().position(|receive| receive.irp == irp) else {
+            return false;
+        };
+        if irp.cancel().get() != 0 {
+            self.receives.remove(index);
+            finish(irp, status::CANCELLED, 0);
+            self.service();
         }
-        let wanted = !self.sends.is_empty()
-            || !self.receives.is_empty()
-            || self.handlers.get(handlers::RECEIVE_DATAGRAM).is_some();
-        if !wanted {
-            self.external = None;
-        } else if self.external.is_none() {
-            self.external = Some(host::external());
-        }
+        true
     }
 }
 
