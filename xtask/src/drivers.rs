@@ -22,7 +22,9 @@ use crate::{
 /// The product.
 pub(crate) const PRODUCT: &str = "rxce";
 /// All driver packages. The package name is the image's.
-pub(crate) const PACKAGES: [&str; 5] = [PRODUCT, "breaker", "conform", "exchange", "p9probe"];
+pub(crate) const PACKAGES: [&str; 6] = [
+    PRODUCT, "bench", "breaker", "conform", "exchange", "p9probe",
+];
 
 /// What to build. Without arguments: every driver, x64, debug.
 #[derive(Args, Default)]

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod bench;
 mod command;
 mod demo;
 mod drivers;
@@ -33,6 +34,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Errand {
+    /// Measures what the drivers cost, in the simulated kernel with its checks off.
+    Bench(bench::Options),
     /// Installs what this host lacks (Debian packages, by apt-get).
     Setup,
     /// Builds the drivers.
@@ -53,6 +56,7 @@ enum Errand {
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().errand {
+        Errand::Bench(options) => bench::run(&options).map(|()| ExitCode::SUCCESS),
         Errand::Setup => setup::run().map(|()| ExitCode::SUCCESS),
         Errand::Build(selection) => drivers::run(&selection).map(|()| ExitCode::SUCCESS),
         Errand::CheckImage => check_images(),

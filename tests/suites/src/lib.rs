@@ -1,1 +1,3 @@
 //! Suites that drive the built drivers in ntsim.
+
+pub mod bench;

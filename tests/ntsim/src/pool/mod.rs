@@ -15,6 +15,7 @@ use crate::thread;
 
 pub use block::{Block, Usage, add_free_hook, by_tag, freed_block, leaks, owner_block, usage};
 pub use routines::ROUTINES;
+pub(crate) use slab::{free_object as free_plain_object, object as plain_object};
 
 /// Which pool memory comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

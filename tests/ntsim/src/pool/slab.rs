@@ -40,6 +40,44 @@ pub(super) fn free(address: usize, bytes: usize) {
     }
 }
 
+/// In front of each object of the kernel's.
+#[repr(C, align(16))]
+struct ObjectHeader {
+    bytes: usize,
+    magic: u32,
+}
+
+const OBJECT: u32 = 0x6A62_4F4F;
+
+/// Zeroed memory for an object or a packet of the kernel's, which no driver is charged for.
+pub(crate) fn object(bytes: usize) -> usize {
+    let bytes = bytes + size_of::<ObjectHeader>();
+    let start = allocate(bytes);
+    // SAFETY: The memory was just allocated with this length.
+    unsafe { core::ptr::write_bytes(start as *mut u8, 0, bytes) };
+    let header = ObjectHeader {
+        bytes,
+        magic: OBJECT,
+    };
+    // SAFETY: As above; it is aligned to 16 bytes.
+    unsafe { (start as *mut ObjectHeader).write(header) };
+    start + size_of::<ObjectHeader>()
+}
+
+/// Takes back what [`object`] gave. Returns false if it is not alive.
+pub(crate) fn free_object(address: usize) -> bool {
+    let start = address - size_of::<ObjectHeader>();
+    // SAFETY: An object has a header in front; the callers know their objects.
+    let header = unsafe { &mut *(start as *mut ObjectHeader) };
+    if header.magic != OBJECT {
+        return false;
+    }
+    header.magic = FREED;
+    let bytes = header.bytes;
+    free(start, bytes);
+    true
+}
+
 /// In front of each block of the plain allocator.
 #[repr(C, align(16))]
 struct Header {
