@@ -103,7 +103,7 @@ fn stack(call: &Call) -> Vec<(u32, usize)> {
     let frames = call.thread().frames();
     let registers = frames.iter().rev().find_map(|frame| match frame {
         Frame::Call { registers, .. } => Some(*registers),
-        Frame::Forwarded | Frame::Callback { .. } => None,
+        Frame::Forwarded | Frame::Callback { .. } | Frame::Preempted(_) => None,
     });
     let addresses = registers.map_or_else(Vec::new, |registers| unwind::walk_from_call(&registers));
     addresses

@@ -86,7 +86,7 @@ fn check_unwound(irp: Irp, address: usize, sub: u64, what: &str) {
     let (low, _) = thread.stack_limits();
     let reached = thread.frames().iter().rev().find_map(|frame| match frame {
         Frame::Call { registers, .. } => usize::try_from(registers.rsp).ok(),
-        Frame::Callback { .. } | Frame::Forwarded => None,
+        Frame::Callback { .. } | Frame::Forwarded | Frame::Preempted(_) => None,
     });
     if reached.is_some_and(|reached| (low..reached).contains(&address)) {
         stop::violation(
