@@ -45,7 +45,7 @@ enum Errand {
     /// Reads a file from a 9P server through the drivers, in the simulated kernel.
     Demo(demo::Options),
     /// Prints what the last test run counted: answers seen, points swept, schedules explored, inputs executed.
-    Evidence,
+    Evidence(evidence::Options),
     /// Lets storms loose on the drivers, with fresh seeds, until one fails or the time is over.
     Soak(soak::Options),
     /// Runs hostile inputs with fresh seeds, until one finds something or the time is over.
@@ -61,7 +61,7 @@ fn main() -> ExitCode {
         Errand::Build(selection) => drivers::run(&selection).map(|()| ExitCode::SUCCESS),
         Errand::CheckImage => check_images(),
         Errand::Demo(options) => demo::run(&options).map(|()| ExitCode::SUCCESS),
-        Errand::Evidence => evidence::run().map(|()| ExitCode::SUCCESS),
+        Errand::Evidence(options) => evidence::run(&options).map(|()| ExitCode::SUCCESS),
         Errand::Fuzz(options) => fuzz::run(&options).map(|()| ExitCode::SUCCESS),
         Errand::Soak(options) => soak::run(&options).map(|()| ExitCode::SUCCESS),
         Errand::Test => test::run(),

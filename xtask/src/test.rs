@@ -73,6 +73,11 @@ pub(crate) fn run() -> Result<ExitCode> {
     );
     cargo_test(&mut tally, "wdk-build stand-in", &mut stand_in(&[]));
 
+    title("evidence");
+    if let Err(error) = crate::evidence::print_sums() {
+        tally.fail("figures can be read", &format!("{error:#}"));
+    }
+
     println!("\n{:.0} s", started.elapsed().as_secs_f32());
     Ok(tally.conclude())
 }

@@ -96,6 +96,15 @@ pub fn record(kind: Kind, name: &str, count: u64) -> io::Result<()> {
 /// The file could not be written.
 pub fn record_with_note(kind: Kind, name: &str, count: u64, note: &str) -> io::Result<()> {
     println!("{}: {name} {}={count}", kind.word(), kind.unit());
+    keep(kind, name, count, note)
+}
+
+/// Keeps a figure with a note, and prints nothing: for the many cells of a table.
+///
+/// # Errors
+///
+/// The file could not be written.
+pub fn keep(kind: Kind, name: &str, count: u64, note: &str) -> io::Result<()> {
     let figure = Figure {
         kind,
         name: name.to_owned(),

@@ -117,6 +117,11 @@ pub fn should_fail(call: &Call, kind: FaultKind) -> bool {
     let Some(image) = call.image() else {
         return false;
     };
+    debug_assert!(
+        matches!(call.routine(), "(ntsim)") || FALLIBLE.contains(&call.routine()),
+        "{} is not in the list of what can fail",
+        call.routine()
+    );
     let plan = &image.faults;
     let number = plan.counted.fetch_add(1, Ordering::Relaxed) + 1;
     let nth = plan.nth.load(Ordering::Relaxed);

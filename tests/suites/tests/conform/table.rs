@@ -151,6 +151,28 @@ pub(crate) fn check(vectors: &[Passed], definition: &str) -> Result<()> {
     Ok(())
 }
 
+/// Keeps how many vectors stand behind each cell, for `cargo xtask evidence`.
+///
+/// # Errors
+///
+/// The figures could not be written.
+pub(crate) fn keep(vectors: &[Passed]) -> Result<()> {
+    for routine in Routine::ALL {
+        for &answer in documented(routine) {
+            let never = never(routine.name(), answer).map(|(_, vector, _)| vector);
+            let mut seen = by(vectors, routine, answer);
+            seen.extend(never);
+            let name = format!("{} {}", routine.name(), name(answer).replace('`', ""));
+            let note = match never {
+                Some(vector) => format!("never, by {vector}"),
+                None => seen.get(..NAMED).unwrap_or(&seen).join(", "),
+            };
+            evidence::keep(evidence::Kind::Answered, &name, seen.len() as u64, &note)?;
+        }
+    }
+    Ok(())
+}
+
 /// The vectors in which `routine` gave `answer`.
 fn by(vectors: &[Passed], routine: Routine, answer: Answer) -> Vec<&str> {
     vectors

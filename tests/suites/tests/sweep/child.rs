@@ -63,10 +63,12 @@ pub(crate) fn run(images: &Path, task: &str) -> Result<()> {
     for routine in fault::failed_by_routine(rxce.image()).keys() {
         println!("{FAILED} {routine}");
     }
+    // After a failure nothing is torn down, and an unload would only say so.
+    result?;
     drop(device);
     conform.unload().context("conform.sys")?;
     rxce.unload().context("rxce.sys")?;
-    result
+    Ok(())
 }
 
 fn list(device: &File) -> Result<()> {

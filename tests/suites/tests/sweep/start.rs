@@ -19,6 +19,9 @@ const MOST: u32 = 20;
 
 /// Starts with each call failing; after each the image must go without a trace, and a clean start succeed.
 pub(crate) fn sweep(images: &Path) -> Result<()> {
+    for name in fault::FALLIBLE {
+        ensure!(ntsim::gate::find(name).is_some(), "ntsim has no {name}");
+    }
     let mut failed = BTreeSet::new();
     let service = service(&images.join("rxce.sys"), &mut failed)?;
     let library = library(images)?;

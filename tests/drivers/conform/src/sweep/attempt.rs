@@ -43,6 +43,7 @@ pub(crate) struct Attempt<'a> {
     request: SweepRequest,
     faults: Option<Faults>,
     noticed: Cell<bool>,
+    may_hide: Cell<bool>,
 }
 
 impl<'a> Attempt<'a> {
@@ -60,6 +61,7 @@ impl<'a> Attempt<'a> {
             request,
             faults,
             noticed: Cell::new(false),
+            may_hide: Cell::new(false),
         })
     }
 
@@ -94,6 +96,17 @@ impl<'a> Attempt<'a> {
             Some(faults) => faults.was_hit(),
             None => TRANSPORT.read(|state| state.fault.was_hit()),
         }
+    }
+
+    /// From now on a failing request need not show: others do its work, or it is ended by a tear-down.
+    pub(crate) fn may_hide(&self) {
+        self.may_hide.set(true);
+    }
+
+    /// A request that failed must have shown.
+    pub(crate) fn was_shown(&self) -> Outcome {
+        let must = TRANSPORT.read(|state| state.fault.must_show()) && !self.may_hide.get();
+        holds("a failing request shows", !must || self.noticed.get())
     }
 
     /// Whether kernel calls fail, as opposed to requests.

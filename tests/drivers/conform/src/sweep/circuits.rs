@@ -137,7 +137,7 @@ fn aborted_by_the_peer(life: &mut Life) -> Step {
     let vc = life.connected()?;
     transport::disconnect(endpoint_of(vc), ABORT);
     same("Disconnect callbacks", fixture::called(Call::Disconnect), 1)?;
-    life.initiate(vc)?;
+    life.initiate_in_vain(vc)?;
     life.tear_down_vc(vc)
 }
 
@@ -147,12 +147,13 @@ fn address_fails(life: &mut Life) -> Step {
     transport::error(life.f.address_file(), status::LINK_FAILED);
     let told = fixture::called(Call::ConnectionError);
     same("Error callbacks of the connection", told, 2)?;
-    life.initiate(vc)
+    life.initiate_in_vain(vc)
 }
 
 fn torn_down_in_use(life: &mut Life) -> Step {
     let vc = life.connected()?;
     let (data, chain) = (buffer(b"on its way")?, buffer(&[0xFF; 30])?);
+    life.attempt.may_hide();
     let context = life.send(vc, 0, &data)?;
     let lane = crate::client::Lane::Normal;
     crate::client::CLIENT.update(|client| {

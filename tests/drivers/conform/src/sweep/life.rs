@@ -6,7 +6,7 @@ use core::{
     sync::atomic::{AtomicUsize, Ordering},
 };
 
-use rxce_client::{RXCE_CONNECTION_INFORMATION, RXCE_VC};
+use rxce_client::{RXCE_CONNECTION_INFORMATION, RXCE_VC, RXCE_VC_DISCONNECTED};
 use wdk_sys::NTSTATUS;
 
 use super::attempt::{Attempt, Step, Stop};
@@ -16,7 +16,7 @@ use crate::{
     fixture::{self, Fixture, PEER, buffer, bytes_of},
     nt::{mdl::Buffer, pool::Block, status, time},
     outcome::{Outcome, Trouble, holds, same},
-    transport::{self, Indication, Personality, TRANSPORT, state::State},
+    transport::{self, Indication, Kind, Personality, TRANSPORT, state::State},
 };
 
 /// A stack of structures on one provider.
@@ -213,9 +213,23 @@ impl<'a> Life<'a> {
         Ok(self.sent(Call::DatagramSent, context)?)
     }
 
-    /// RxCeInitiateVCDisconnect.
+    /// RxCeInitiateVCDisconnect, which sends one request.
     pub(crate) fn initiate(&self, vc: *mut RXCE_VC) -> Step {
-        self.call_on("RxCeInitiateVCDisconnect", vc, || engine::initiate(vc))
+        self.initiate_with(vc, 1)
+    }
+
+    /// RxCeInitiateVCDisconnect, which has nothing to send.
+    pub(crate) fn initiate_in_vain(&self, vc: *mut RXCE_VC) -> Step {
+        self.initiate_with(vc, 0)
+    }
+
+    fn initiate_with(&self, vc: *mut RXCE_VC, requests: usize) -> Step {
+        let sent = || fixture::seen(Kind::Release).saturating_add(fixture::seen(Kind::Abort));
+        let before = sent();
+        self.call_on("RxCeInitiateVCDisconnect", vc, || engine::initiate(vc))?;
+        same("State", fixture::state_of(vc), RXCE_VC_DISCONNECTED)?;
+        let more = sent().saturating_sub(before);
+        Ok(same("disconnect requests of initiate", more, requests)?)
     }
 
     /// From now on RxCeTearDownVC answers this unless something fails.

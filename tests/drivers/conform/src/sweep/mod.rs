@@ -71,7 +71,7 @@ fn once(scenario: &Scenario, request: SweepRequest) -> Outcome<bool> {
     TRANSPORT.update(|state| state.ends_due = true);
     let ender = Thread::start(end_due)?;
     attempt.arm();
-    let result = (scenario.run)(&attempt);
+    let result = (scenario.run)(&attempt).and_then(|()| attempt.was_shown());
     let hit = attempt.disarm();
     TRANSPORT.update(|state| state.ends_due = false);
     ender.join("the thread that ends what is due")?;

@@ -70,6 +70,9 @@ pub(super) const SCENARIOS: &[Scenario] = &[
 
 /// Addresses, a race over them, a send over the winner, and the end of it all.
 fn race(attempt: &Attempt, count: usize, option: u32, connects: &[Script]) -> Outcome {
+    if count > 1 {
+        attempt.may_hide();
+    }
     let account = sim::engine_account();
     let mut lives: Vec<Life> = Vec::new();
     let mut built: Step = Ok(());

@@ -129,7 +129,7 @@ pub(super) unsafe fn create(
                 u64::from(record.irql),
             );
         }
-        let fault = state.fault.count(record.kind).map(|(_, status)| status);
+        let fault = state.fault.count(record.kind, 0).map(|(_, status)| status);
         let script = state.script_for(Some(personality), record.kind);
         let status = match fault.map_or(script, Script::Inline) {
             Script::Inline(status) => status,

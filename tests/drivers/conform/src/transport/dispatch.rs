@@ -132,7 +132,7 @@ pub(super) unsafe fn request(
     let record = unsafe { look(irp, stack, file) };
     // SAFETY: As above; the chain of a request is valid while the request is under way.
     unsafe { check::on_arrival(irp, stack, device, &record, way) };
-    if let Some(fault) = TRANSPORT.update(|state| state.fault.count(record.kind)) {
+    if let Some(fault) = TRANSPORT.update(|state| state.fault.count(record.kind, record.code)) {
         // SAFETY: As above.
         return unsafe { fail(irp, &record, fault) };
     }

@@ -19,9 +19,14 @@ pub(crate) struct Fault {
     status: NTSTATUS,
     /// Requests so far that could fail in this way.
     seen: u32,
-    /// Whether it came.
-    hit: bool,
+    /// What it was, once it came.
+    hit: Option<Kind>,
+    /// It was a handler that an address can do without.
+    optional: bool,
 }
+
+/// TDI_EVENT_RECEIVE_EXPEDITED and _SEND_POSSIBLE.
+const OPTIONAL: [i32; 2] = [5, 6];
 
 /// When a failing request fails.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -43,12 +48,13 @@ impl Fault {
             way,
             status,
             seen: 0,
-            hit: false,
+            hit: None,
+            optional: false,
         }
     }
 
     /// Counts a request, or an open; tells how it has to fail, if it has to.
-    pub(super) fn count(&mut self, kind: Kind) -> Option<(Way, NTSTATUS)> {
+    pub(super) fn count(&mut self, kind: Kind, code: i32) -> Option<(Way, NTSTATUS)> {
         if self.way == Way::Later && matches!(kind, Kind::Open(_)) {
             return None;
         }
@@ -56,13 +62,23 @@ impl Fault {
         if self.seen != self.nth {
             return None;
         }
-        self.hit = true;
+        self.hit = Some(kind);
+        self.optional = kind == Kind::SetHandler && OPTIONAL.contains(&code);
         Some((self.way, self.status))
     }
 
     /// Whether the request came that had to fail.
     pub(crate) const fn was_hit(&self) -> bool {
-        self.hit
+        self.hit.is_some()
+    }
+
+    /// Whether some answer or callback must tell of the failure: not of a handler that is not missed, and not of a disconnect
+    /// request, of which only a tear-down tells, if it was its own.
+    pub(crate) const fn must_show(&self) -> bool {
+        match self.hit {
+            None | Some(Kind::Release | Kind::Abort) => false,
+            Some(_) => !self.optional,
+        }
     }
 }
 
