@@ -414,6 +414,17 @@ extern NTSTATUS NTAPI RxCexBuildConnectionOverMultipleTransportsSmallTable(
     _Inout_ PRXCE_CONNECTION_COMPLETION_CONTEXT pCompletionContext);
 #endif
 
+/* ---- Cancelling a connect -------------------------------------------------------------------------------------- */
+
+/*
+ * Cancels the RxCeBuildVC, RxCeBuildConnection or RxCeBuildConnectionOverMultipleTransports that is filling the structure
+ * and waits in another thread, or is pending. Does not wait: the build returns (or its completion routine reports)
+ * STATUS_CANCELLED soon, and STATUS_SUCCESS here means that it will. STATUS_CONNECTION_ACTIVE: the build has succeeded.
+ * STATUS_INVALID_PARAMETER: nothing is being built there (any more). Needs no memory.
+ */
+_IRQL_requires_max_(DISPATCH_LEVEL)
+extern NTSTATUS NTAPI RxCexCancelConnect(_In_ PRXCE_VC pVc);
+
 /* ---- The table of routines ------------------------------------------------------------------------------------- */
 
 #define RXCEX_VERSION 1
@@ -466,6 +477,7 @@ typedef struct _RXCEX_ROUTINES {
         ULONG NumberOfAddresses, PRXCE_ADDRESS *pLocalAddressPointers, PUNICODE_STRING pServerName,
         PRXCE_CONNECTION_INFORMATION pConnectionInformation, PRXCEX_SMALL_EVENT_HANDLER pHandler, PVOID pEventContext,
         PRXCE_CONNECTION_COMPLETION_ROUTINE pCompletionRoutine, PRXCE_CONNECTION_COMPLETION_CONTEXT pCompletionContext);
+    NTSTATUS (NTAPI *CancelConnect)(PRXCE_VC pVc);
 } RXCEX_ROUTINES, *PRXCEX_ROUTINES;
 
 /* Fills the table. STATUS_BUFFER_OVERFLOW, and nothing written, if Size is less than that of the first version. */

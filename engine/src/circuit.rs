@@ -6,7 +6,7 @@
 
 use crate::Error;
 use crate::ledger::{Handover, InFlight, Kind, Ledger};
-use crate::life::{Built, Local, Mode, Notice};
+use crate::life::{Built, CancelBuild, Local, Mode, Notice};
 
 /// One second in units of 100 ns.
 const SECOND_100NS: u64 = 10_000_000;
@@ -189,8 +189,8 @@ pub fn initiate_disconnect<C: Circuit>(circuit: &C) -> Result<(), Error> {
 ///
 /// # Errors
 ///
-/// The connect's failing status, or [`Error::Aborted`] if a disconnect came between. The circuit is then in
-/// tear-down, drained, and its endpoint is closed or about to be.
+/// The connect's failing status, [`Error::Aborted`] if a disconnect came between, or [`Error::Cancelled`] if the build
+/// was cancelled, whatever else happened. The circuit is then in tear-down, drained, and its endpoint is closed or about to be.
 pub fn connect<C: Circuit>(
     circuit: &C,
     level: &C::Level,
@@ -206,13 +206,13 @@ pub fn connect<C: Circuit>(
     if !admitted {
         circuit.discard(request);
         unwind(circuit, level);
-        return Err(Error::Aborted);
+        return Err(failure(circuit, 0));
     }
     send_down(circuit, request, Submission::Connect);
     let mut outcome = Built::Unwind;
     wait_until(circuit, level, None, |ledger| {
         let done = !ledger.is_connecting();
-        if !done && !ledger.life.local_disconnect_submitted() {
+        if !done && !ledger.life.is_build_over() {
             return false;
         }
         outcome = ledger.life.end_build(done && circuit.status(request) >= 0);
@@ -227,13 +227,23 @@ pub fn connect<C: Circuit>(
             unwind(circuit, level);
             let status = circuit.status(request);
             circuit.drop_part(request);
-            Err(if status < 0 {
-                Error::Transport(status)
-            } else {
-                Error::Aborted
-            })
+            Err(failure(circuit, status))
         }
     }
+}
+
+/// Why a build has failed whose connect ended with `status`.
+fn failure<C: Circuit>(circuit: &C, status: i32) -> Error {
+    match circuit.hold(|ledger| ledger.life.is_cancelled()) {
+        true => Error::Cancelled,
+        false if status < 0 => Error::Transport(status),
+        false => Error::Aborted,
+    }
+}
+
+/// Cancels the build of a circuit: needs no memory, and does not wait for it. The build's own thread ends the connect.
+pub fn cancel_build<C: Circuit>(circuit: &C) -> CancelBuild {
+    change(circuit, |ledger| ledger.life.cancel_build())
 }
 
 /// Connects a published circuit whose connect nobody waits for; `false` if it was disconnected before that.
@@ -254,8 +264,13 @@ pub fn connect_in_background<C: Circuit>(circuit: &C, request: C::Request) -> bo
     admitted
 }
 
-/// Drains a circuit whose build failed.
+/// Drains a circuit whose build failed. One that was cancelled does not wait for its transport to obey an abort first.
 fn unwind<C: Circuit>(circuit: &C, level: &C::Level) {
+    if circuit.hold(|ledger| ledger.life.is_cancelled() && !ledger.is_empty()) {
+        // A request that its submitter has not handed over yet cannot be cancelled.
+        wait_until(circuit, level, None, |ledger| ledger.nobody_submits());
+        circuit.cancel_all();
+    }
     if let Some(abort) = drain(circuit, level) {
         circuit.drop_part(abort);
     }

@@ -29,6 +29,8 @@ pub enum Error {
     Disconnected,
     /// The circuit was disconnected while it was being built: `STATUS_CONNECTION_ABORTED`.
     Aborted,
+    /// The build of the circuit was cancelled: `STATUS_CANCELLED`.
+    Cancelled,
     /// A status of the transport, passed on unchanged.
     Transport(i32),
 }

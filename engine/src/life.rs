@@ -85,6 +85,17 @@ pub enum Built {
     Unwind,
 }
 
+/// What a request to cancel a build finds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CancelBuild {
+    /// The build will fail, or is failing already, because it is cancelled.
+    Cancelled,
+    /// It has succeeded before.
+    Built,
+    /// It has failed before, or the circuit is being torn down.
+    Refuse,
+}
+
 /// State and flags of one circuit, kept under its lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Life {
@@ -96,6 +107,7 @@ pub struct Life {
     abort_submitted: bool,
     remote_disconnect_seen: bool,
     remote_was_release: bool,
+    cancelled: bool,
     owed: Option<Notice>,
 }
 
@@ -112,6 +124,7 @@ impl Life {
             abort_submitted: false,
             remote_disconnect_seen: false,
             remote_was_release: false,
+            cancelled: false,
             owed: None,
         }
     }
@@ -297,6 +310,35 @@ impl Life {
         first
     }
 
+    /// Decides to cancel the build, whatever it is waiting for. The waiter has to be woken.
+    pub const fn cancel_build(&mut self) -> CancelBuild {
+        match self.state {
+            _ if self.cancelled => CancelBuild::Cancelled,
+            State::TearDown => CancelBuild::Refuse,
+            // A circuit of a competition is reached by its client when it has won.
+            State::Active | State::Disconnected if !self.building || !self.announced => {
+                CancelBuild::Built
+            }
+            State::Active | State::Disconnected => {
+                self.state = State::Disconnected;
+                self.cancelled = true;
+                CancelBuild::Cancelled
+            }
+        }
+    }
+
+    /// Whether the build was cancelled.
+    #[must_use]
+    pub const fn is_cancelled(&self) -> bool {
+        self.cancelled
+    }
+
+    /// Decides that a build fails before its connect; nobody can cancel it any more. `true` if somebody has.
+    pub const fn fail_build(&mut self) -> bool {
+        self.state = State::TearDown;
+        self.cancelled
+    }
+
     /// Decides whether a connect may still be sent; a circuit that was disconnected meanwhile unwinds.
     pub const fn begin_connect(&mut self) -> bool {
         let admitted = matches!(self.state, State::Active);
@@ -306,9 +348,16 @@ impl Life {
         admitted
     }
 
-    /// Decides the fate of a build whose connect ended, or whose wait was cut short by a local disconnect.
+    /// Whether a build has nothing to wait for, although its connect goes on.
+    #[must_use]
+    pub const fn is_build_over(&self) -> bool {
+        self.local_disconnect_submitted || self.cancelled
+    }
+
+    /// Decides the fate of a build whose connect ended, or whose wait was cut short by a local disconnect or a
+    /// cancellation.
     pub const fn end_build(&mut self, connected: bool) -> Built {
-        if connected && !self.local_disconnect_submitted {
+        if connected && !self.is_build_over() {
             self.building = false;
             return Built::Alive(self.owed.take());
         }

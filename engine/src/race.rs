@@ -1,5 +1,7 @@
 //! Which of several connects wins (specification 5.8). The order of the attempts is the order of preference.
 
+use crate::life::CancelBuild;
+
 /// `RXCE_CONNECTION_CREATE_OPTIONS`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Choice {
@@ -75,6 +77,67 @@ pub fn decide(choice: Choice, attempts: impl Iterator<Item = Attempt>) -> Verdic
     }
 }
 
+/// The one decision of a competition, kept under its lock: it is taken by an end of a connect, or by a cancellation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decision {
+    verdict: Verdict,
+    cancelled: bool,
+}
+
+impl Decision {
+    /// Nothing is decided.
+    #[must_use]
+    pub const fn open() -> Self {
+        Self {
+            verdict: Verdict::Open,
+            cancelled: false,
+        }
+    }
+
+    /// The verdict.
+    #[must_use]
+    pub const fn verdict(&self) -> Verdict {
+        self.verdict
+    }
+
+    /// Whether the competition was cancelled.
+    #[must_use]
+    pub const fn is_cancelled(&self) -> bool {
+        self.cancelled
+    }
+
+    /// Decides by where the attempts stand, unless something was decided before; `true` if this decides.
+    pub fn decide(&mut self, choice: Choice, attempts: impl Iterator<Item = Attempt>) -> bool {
+        if self.verdict != Verdict::Open {
+            return false;
+        }
+        self.verdict = decide(choice, attempts);
+        self.verdict != Verdict::Open
+    }
+
+    /// Decides that nobody wins, because the client wants it so; `true` next to the answer if this decides.
+    pub const fn cancel(&mut self) -> (CancelBuild, bool) {
+        match self.verdict {
+            Verdict::Open => {
+                self.verdict = Verdict::Lost(None);
+                self.cancelled = true;
+                (CancelBuild::Cancelled, true)
+            }
+            Verdict::Lost(_) if self.cancelled => (CancelBuild::Cancelled, false),
+            Verdict::Lost(_) => (CancelBuild::Refuse, false),
+            Verdict::Winner(_) => (CancelBuild::Built, false),
+        }
+    }
+
+    /// Decides that nobody wins, because no attempt could begin. Nobody can cancel it any more; `true` if somebody has.
+    pub fn give_up(&mut self) -> bool {
+        if self.verdict == Verdict::Open {
+            self.verdict = Verdict::Lost(None);
+        }
+        self.cancelled
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::{
@@ -114,5 +177,29 @@ mod tests {
         assert_eq!(verdict(All, &[Connected, Connecting]), Open);
         assert_eq!(verdict(All, &[Failed(-1), Connected, Connected]), Winner(1));
         assert_eq!(verdict(All, &[Failed(-1), Failed(-3)]), Lost(Some(-1)));
+    }
+
+    #[test]
+    fn a_competition_is_cancelled_or_decided_but_never_both() {
+        let mut decision = Decision::open();
+        assert_eq!(decision.cancel(), (CancelBuild::Cancelled, true));
+        assert_eq!(decision.cancel(), (CancelBuild::Cancelled, false));
+        assert!(!decision.decide(Choice::First, [Attempt::Connected].into_iter()));
+        assert_eq!(decision.verdict(), Verdict::Lost(None));
+        assert!(decision.give_up());
+
+        let mut decision = Decision::open();
+        assert!(decision.decide(Choice::First, [Attempt::Connected].into_iter()));
+        assert_eq!(decision.cancel(), (CancelBuild::Built, false));
+        assert_eq!(decision.verdict(), Verdict::Winner(0));
+
+        let mut decision = Decision::open();
+        assert!(decision.decide(Choice::First, [Attempt::Failed(-1)].into_iter()));
+        assert_eq!(decision.cancel(), (CancelBuild::Refuse, false));
+        assert!(!decision.is_cancelled());
+
+        let mut decision = Decision::open();
+        assert!(!decision.give_up());
+        assert_eq!(decision.cancel(), (CancelBuild::Refuse, false));
     }
 }

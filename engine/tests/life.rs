@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use proptest::{prelude::*, test_runner::RngSeed};
 use rxce_engine::{
     Error,
-    life::{Built, Closing, Life, Local, Mode, Notice, State},
+    life::{Built, CancelBuild, Closing, Life, Local, Mode, Notice, State},
 };
 
 const RELEASE: u32 = 4;
@@ -517,4 +517,42 @@ fn table_4_2_cell_by_cell() {
             assert!(life.remote_disconnect_seen());
         }
     }
+}
+
+#[test]
+fn a_build_is_cancelled_once_or_not_at_all() {
+    let mut life = Life::new(Closing::Orderly);
+    assert_eq!(life.cancel_build(), CancelBuild::Cancelled);
+    assert_eq!(life.cancel_build(), CancelBuild::Cancelled);
+    assert_eq!(life.state(), State::Disconnected);
+    assert!(!life.begin_connect());
+    assert_eq!(
+        life.cancel_build(),
+        CancelBuild::Cancelled,
+        "it fails for that"
+    );
+
+    let mut life = Life::new(Closing::Orderly);
+    assert_eq!(life.end_build(true), Built::Alive(None));
+    assert_eq!(life.cancel_build(), CancelBuild::Built);
+    assert_eq!(life.state(), State::Active);
+    assert_eq!(life.begin_tear_down(), Ok(()));
+    assert_eq!(life.cancel_build(), CancelBuild::Refuse);
+
+    let mut life = Life::new(Closing::Orderly);
+    assert!(!life.fail_build());
+    assert_eq!(life.cancel_build(), CancelBuild::Refuse);
+
+    // The winner of a competition, before its client sees it.
+    let mut life = Life::competing(Closing::Orderly);
+    assert_eq!(life.cancel_build(), CancelBuild::Built);
+    assert_eq!(life.state(), State::Active);
+}
+
+#[test]
+fn a_peer_that_ended_the_circuit_does_not_keep_its_build_from_being_cancelled() {
+    let mut life = Life::new(Closing::Orderly);
+    assert_eq!(life.remote_disconnect(2), None);
+    assert_eq!(life.cancel_build(), CancelBuild::Cancelled);
+    assert_eq!(life.end_build(true), Built::Unwind);
 }

@@ -38,7 +38,7 @@ impl From<SmallEventHandler> for ConnectionEventHandler {
 }
 
 /// How many routines the table has.
-pub(crate) const ROUTINES: usize = 20;
+pub(crate) const ROUTINES: usize = 21;
 
 /// `RXCEX_ROUTINES`.
 #[repr(C)]

@@ -1,14 +1,14 @@
 //! The life of a connection and its circuits as clients drive it: built, disconnected, torn down (specification 5.7, 5.10,
 //! 5.12, 5.13). The order of a circuit's steps is the engine crate's.
 
-use rxce_engine::{Error, circuit as engine};
-use wdk_sys::PVOID;
+use rxce_engine::{Error, circuit as engine, life::CancelBuild};
+use wdk_sys::{PVOID, STATUS_CONNECTION_ACTIVE};
 
 use super::{
     address,
     circuit::{self, Circuit, Disconnects},
     information::Remote,
-    layer,
+    layer, multiple,
     peer::{self, Connection},
     pins::Child,
     registry::{Ref, pointers},
@@ -126,12 +126,21 @@ fn connect(at: &Pageable, reserved: Reserved) -> Result<(), Error> {
     let opened = circuit
         .prepare(connect)
         .and_then(|opening| Circuit::open(&circuit, at, opening));
-    let built = opened.and_then(|connect| {
-        // SAFETY: This is the circuit's build. If it fails, it runs the circuit down before it returns.
-        unsafe { circuit.lend(&disconnects) };
-        circuit.publish(&circuit);
-        engine::connect(&*circuit, at, connect)
-    });
+    let built = match opened {
+        Ok(connect) => {
+            // SAFETY: This is the circuit's build. If it fails, it runs the circuit down before it returns.
+            unsafe { circuit.lend(&disconnects) };
+            circuit.publish(&circuit);
+            engine::connect(&*circuit, at, connect)
+        }
+        Err(error) => Err(
+            if engine::change(&*circuit, |ledger| ledger.life.fail_build()) {
+                Error::Cancelled
+            } else {
+                error
+            },
+        ),
+    };
     match built {
         Ok(owed) => {
             if let Some(notice) = owed {
@@ -157,6 +166,27 @@ fn connect(at: &Pageable, reserved: Reserved) -> Result<(), Error> {
 /// `<= DISPATCH_LEVEL`
 pub(crate) fn initiate_disconnect(public: Client<abi::Vc>) -> Result<(), Error> {
     engine::initiate_disconnect(&*circuit::find(public)?)
+}
+
+/// `RxCexCancelConnect`: for the structure of a circuit, whoever builds it.
+///
+/// # Errors
+///
+/// [`Error::InvalidParameter`] if nothing is being built there, `STATUS_CONNECTION_ACTIVE` if it was built before.
+///
+/// # IRQL
+///
+/// `<= DISPATCH_LEVEL`
+pub(crate) fn cancel_build(public: Client<abi::Vc>) -> Result<(), Error> {
+    let answer = match multiple::cancel(public) {
+        Some(answer) => answer,
+        None => engine::cancel_build(&*circuit::find_build(public)?),
+    };
+    match answer {
+        CancelBuild::Cancelled => Ok(()),
+        CancelBuild::Built => Err(Error::Transport(STATUS_CONNECTION_ACTIVE)),
+        CancelBuild::Refuse => Err(Error::InvalidParameter),
+    }
 }
 
 /// `RxCeTearDownVC`.

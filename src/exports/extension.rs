@@ -4,7 +4,8 @@ use wdk_sys::{NTSTATUS, PVOID, UNICODE_STRING};
 
 use super::{arguments::table, builds, quick, routines};
 use crate::{
-    abi::{self, extension::SmallEventHandler},
+    abi::{self, Client, extension::SmallEventHandler},
+    connection::lifecycle,
     tdi::bindings::TDI_CONNECTION_INFORMATION,
 };
 
@@ -71,6 +72,18 @@ pub(crate) unsafe extern "system" fn RxCexBuildConnectionOverMultipleTransportsS
     let routine = c"RxCexBuildConnectionOverMultipleTransportsSmallTable";
     // SAFETY: Forwarded.
     unsafe { builds::over_multiple(routine, &race, handler) }
+}
+
+/// Cancels the build, of whichever routine, that is to fill a circuit's structure.
+///
+/// # Safety
+///
+/// None: the pointer is not read unless the engine has shown a circuit there.
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "system" fn RxCexCancelConnect(vc: *mut abi::Vc) -> NTSTATUS {
+    quick(c"RxCexCancelConnect", |_| {
+        lifecycle::cancel_build(Client::new(vc)?)
+    })
 }
 
 /// Hands out the table of routines.

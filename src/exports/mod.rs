@@ -15,7 +15,7 @@ use core::ffi::CStr;
 
 use rxce_engine::{Error, send::SYNCHRONOUS};
 use wdk_sys::{
-    BOOLEAN, NTSTATUS, PIRP, PMDL, PVOID, STATUS_CONNECTION_ABORTED,
+    BOOLEAN, NTSTATUS, PIRP, PMDL, PVOID, STATUS_CANCELLED, STATUS_CONNECTION_ABORTED,
     STATUS_CONNECTION_DISCONNECTED, STATUS_INSUFFICIENT_RESOURCES, STATUS_INVALID_PARAMETER,
     STATUS_NOT_IMPLEMENTED, STATUS_SUCCESS, UNICODE_STRING,
 };
@@ -427,6 +427,7 @@ const fn status(result: Result<(), Error>) -> NTSTATUS {
         Err(Error::InsufficientResources) => STATUS_INSUFFICIENT_RESOURCES,
         Err(Error::Disconnected) => STATUS_CONNECTION_DISCONNECTED,
         Err(Error::Aborted) => STATUS_CONNECTION_ABORTED,
+        Err(Error::Cancelled) => STATUS_CANCELLED,
         Err(Error::Transport(status)) => status,
     }
 }

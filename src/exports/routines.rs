@@ -15,7 +15,7 @@ use super::{
     RxCeTearDownAddress, RxCeTearDownConnection, RxCeTearDownTransport, RxCeTearDownVC,
     extension::{
         RxCexBuildConnectionOverMultipleTransportsSmallTable, RxCexBuildConnectionSmallTable,
-        RxCexGetRoutines,
+        RxCexCancelConnect, RxCexGetRoutines,
     },
 };
 use crate::abi::extension::{Routines, VERSION};
@@ -45,6 +45,7 @@ static ROUTINES: Routines = Routines {
         RxCeTearDownVC as *const c_void,
         RxCexBuildConnectionSmallTable as *const c_void,
         RxCexBuildConnectionOverMultipleTransportsSmallTable as *const c_void,
+        RxCexCancelConnect as *const c_void,
     ],
 };
 

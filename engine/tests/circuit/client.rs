@@ -46,6 +46,14 @@ impl Vc {
         result
     }
 
+    /// `RxCexCancelConnect`. What is gone altogether is not asked.
+    pub(crate) fn cancel(&self) {
+        if let Some(circuit) = self.find() {
+            let answer = circuit::cancel_build(&**circuit);
+            self.record(|record| record.cancels.push(answer));
+        }
+    }
+
     /// `RxCeTearDownVC`.
     pub(crate) fn tear_down(&self) -> Result<Result<(), Error>, Error> {
         let result = self.find().map_or(Err(Error::InvalidParameter), |own| {

@@ -2,6 +2,7 @@
 //! against transports that do whatever the rules of TDI leave open.
 
 mod building;
+mod cancelling;
 mod chance;
 mod client;
 mod competing;

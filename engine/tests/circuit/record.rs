@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use rxce_engine::{
     Error,
     circuit::Submission,
-    life::{Closing, Life, Mode, State},
+    life::{CancelBuild, Closing, Life, Mode, State},
 };
 
 use shuttle::thread::{self, ThreadId};
@@ -54,6 +54,7 @@ pub(crate) struct Record {
     pub(crate) initiates: Vec<Result<(), Error>>,
     pub(crate) tear_downs: Vec<Result<Result<(), Error>, Error>>,
     pub(crate) build: Option<Result<(), Error>>,
+    pub(crate) cancels: Vec<CancelBuild>,
     /// Events that found the circuit, in the order of their holds.
     pub(crate) remotes: Vec<Remote>,
     pub(crate) notices: usize,

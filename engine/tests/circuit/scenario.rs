@@ -21,6 +21,8 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Act {
     Initiate,
+    /// Of the build.
+    Cancel,
     TearDown,
     /// Any of the events that end a circuit from outside.
     Remote,
@@ -54,6 +56,7 @@ impl Act {
             Self::Initiate => {
                 let _ = vc.initiate();
             }
+            Self::Cancel => vc.cancel(),
             Self::TearDown => {
                 let _ = vc.tear_down();
             }

@@ -162,6 +162,19 @@ pub(super) fn find(public: Client<abi::Vc>) -> Result<Ref<Circuit>, Error> {
     }
 }
 
+/// Finds a circuit that is being built, or was; one that is shown to its client must not be damaged.
+///
+/// # Errors
+///
+/// [`Error::InvalidParameter`].
+pub(super) fn find_build(public: Client<abi::Vc>) -> Result<Ref<Circuit>, Error> {
+    let circuit: Ref<Circuit> = pointers::find_reserved(public.address()).required()?;
+    if circuit.announced.load(Ordering::Acquire) && !circuit.is_intact() {
+        return Err(Error::InvalidParameter);
+    }
+    Ok(circuit)
+}
+
 impl Circuit {
     /// Lets events of the transport and errors of the address find the circuit.
     pub(super) fn expose(&self, this: &Ref<Self>) {

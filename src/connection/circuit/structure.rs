@@ -19,7 +19,9 @@ impl Circuit {
     /// Makes the circuit known: to the client, to the transport's events, and to address errors. The peer may send before
     /// the connect is known to be over.
     pub(in crate::connection) fn publish(&self, this: &Ref<Self>) {
-        self.show(State::Active, ptr::null_mut());
+        // Somebody may have cancelled the build already.
+        self.ledger
+            .with(|ledger| self.show(ledger.life.state(), ptr::null_mut()));
         self.expose(this);
         pointers::set_usable(this);
     }

@@ -11,10 +11,15 @@ mod race;
 mod request;
 mod slot;
 
-use rxce_engine::{Error, circuit as engine, life::State, race::Verdict, receive::Channel};
+use rxce_engine::{
+    Error, circuit as engine,
+    life::{CancelBuild, State},
+    race::Verdict,
+    receive::Channel,
+};
 use wdk_sys::{
-    NTSTATUS, PVOID, STATUS_INSUFFICIENT_RESOURCES, STATUS_PENDING, STATUS_SUCCESS,
-    STATUS_UNSUCCESSFUL,
+    NTSTATUS, PVOID, STATUS_CANCELLED, STATUS_INSUFFICIENT_RESOURCES, STATUS_PENDING,
+    STATUS_SUCCESS, STATUS_UNSUCCESSFUL,
 };
 
 pub(crate) use self::request::{MOST_ADDRESSES, Request};
@@ -25,7 +30,10 @@ use super::{
     layer, receive,
     registry::ids,
 };
-use crate::nt::{irql::Pageable, work_item};
+use crate::{
+    abi::{self, Client},
+    nt::{irql::Pageable, work_item},
+};
 
 /// The routine. `Ok` is a success or `STATUS_PENDING`.
 ///
@@ -69,10 +77,26 @@ pub(crate) fn build(at: &Pageable, request: &Request<'_>) -> Result<NTSTATUS, Er
     }
 }
 
+/// Cancels the race for the circuit at `public`, if there is one that has not shown its winner.
+///
+/// # IRQL
+///
+/// `<= DISPATCH_LEVEL`
+pub(super) fn cancel(public: Client<abi::Vc>) -> Option<CancelBuild> {
+    let race = Race::find(public.address())?;
+    let (answer, follow_up) = race.cancel();
+    if follow_up {
+        // SAFETY: The item is the client's for this purpose, and is queued once: by whoever decides.
+        unsafe { work_item::queue(race.work_item(), finish, race.context()) };
+    }
+    Some(answer)
+}
+
 /// The status of a failure before the race.
 const fn status_of(error: Error) -> NTSTATUS {
     match error {
         Error::Transport(status) => status,
+        Error::Cancelled => STATUS_CANCELLED,
         _ => STATUS_INSUFFICIENT_RESOURCES,
     }
 }
@@ -130,6 +154,7 @@ fn conclude(at: &Pageable, race: &Race, verdict: Verdict) -> Option<usize> {
             race.wait_for_the_end(at);
             race.clear_structures();
             let status = match verdict {
+                _ if race.is_cancelled() => STATUS_CANCELLED,
                 Verdict::Lost(Some(status)) => status,
                 _ => STATUS_UNSUCCESSFUL,
             };

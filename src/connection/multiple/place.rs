@@ -1,6 +1,6 @@
 //! The client's structures while nobody knows yet who wins: reserved, so that nothing else is built there.
 
-use core::{cell::Cell, ptr::NonNull};
+use core::{cell::Cell, ffi::c_void, ptr::NonNull};
 
 use rxce_engine::Error;
 
@@ -18,8 +18,17 @@ use crate::{
 
 /// A reservation of one structure.
 #[repr(C)]
-struct Placeholder {
+pub(super) struct Placeholder {
     header: Header,
+    /// The race that reserved it; written before the reservation.
+    race: Cell<Option<NonNull<c_void>>>,
+}
+
+impl Placeholder {
+    /// The race, which lives at least as long as this is registered.
+    pub(super) const fn race(&self) -> Option<NonNull<c_void>> {
+        self.race.get()
+    }
 }
 
 // SAFETY: The header comes first, and only placeholders have this kind.
@@ -73,6 +82,7 @@ impl Places {
         let block = |key| {
             PoolBox::new(Placeholder {
                 header: Header::new(Kind::Placeholder, key),
+                race: Cell::new(None),
             })
         };
         let blocks = [
@@ -91,13 +101,15 @@ impl Places {
         })
     }
 
-    /// Reserves both structures, or none.
+    /// Reserves both structures for a race, or none.
     ///
     /// # Errors
     ///
     /// [`Error::InvalidParameter`] if one is taken.
-    pub(super) fn reserve(&self) -> Result<(), Error> {
+    pub(super) fn reserve(&self, race: NonNull<c_void>) -> Result<(), Error> {
         let [connection, vc] = &self.blocks;
+        // The circuit's structure is the one by which a build is found.
+        vc.race.set(Some(race));
         // SAFETY: The block lives until it is removed or replaced.
         let first: Ref<Placeholder> = unsafe { pointers::reserve(connection.as_ptr()) }?;
         drop(first);

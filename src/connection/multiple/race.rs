@@ -11,7 +11,8 @@ use core::{
 
 use rxce_engine::{
     Error,
-    race::{self as rules, Attempt, Choice, Verdict},
+    life::CancelBuild,
+    race::{Attempt, Choice, Decision, Verdict},
 };
 use wdk_sys::{
     NTSTATUS, PVOID, STATUS_CONNECTION_ABORTED, STATUS_INVALID_HANDLE, STATUS_PENDING,
@@ -19,7 +20,7 @@ use wdk_sys::{
 };
 
 use super::{
-    place::Places,
+    place::{Placeholder, Places},
     request::Request,
     slot::{Attempted, Slot},
 };
@@ -27,7 +28,7 @@ use crate::{
     abi,
     connection::{
         circuit::{Circuit, Entrant, Rivals},
-        registry::Ref,
+        registry::{Ref, pointers},
     },
     nt::{
         event::Event,
@@ -67,7 +68,7 @@ pub(super) struct Tracking {
 struct State {
     /// The routine has returned `STATUS_PENDING`, or is about to.
     left: bool,
-    verdict: Verdict,
+    decision: Decision,
     /// Slots that are not ended; the winner does not count.
     to_end: usize,
 }
@@ -151,7 +152,7 @@ impl Race {
             Places::clear_unbuilt(request)?;
             Err(error)
         })?;
-        race.places.reserve()?;
+        race.places.reserve(race.0.cast())?;
         let mut usable = false;
         for (slot, &local) in race.slots.iter().zip(request.addresses) {
             let entrant = race.entrant(slot.index());
@@ -161,8 +162,7 @@ impl Race {
                     usable = true;
                 }
                 Err(Error::InsufficientResources) => {
-                    race.abandon(at);
-                    return Err(Error::InsufficientResources);
+                    return Err(race.abandon(at, Error::InsufficientResources));
                 }
                 Err(_) => {}
             }
@@ -170,8 +170,7 @@ impl Race {
         if usable {
             return Ok(race);
         }
-        race.abandon(at);
-        Err(Error::Transport(STATUS_INVALID_HANDLE))
+        Err(race.abandon(at, Error::Transport(STATUS_INVALID_HANDLE)))
     }
 
     fn allocate(
@@ -184,7 +183,7 @@ impl Race {
             connected,
             state: SpinLock::new(State {
                 left: false,
-                verdict: Verdict::Open,
+                decision: Decision::open(),
                 to_end: 0,
             }),
             slots: Slots::new(request.addresses.len())?,
@@ -207,6 +206,23 @@ impl Race {
         Ok(Self(block))
     }
 
+    /// Finds the race for the circuit's structure at `key`, with a part of its own.
+    ///
+    /// # IRQL
+    ///
+    /// `<= DISPATCH_LEVEL`
+    pub(super) fn find(key: usize) -> Option<Self> {
+        let join = |place: &Placeholder| {
+            let race: NonNull<Tracking> = place.race()?.cast();
+            // SAFETY: Whoever has the places has a part of the race until they are given away or cleared.
+            unsafe { race.as_ref() }
+                .parts
+                .fetch_add(1, Ordering::Relaxed);
+            Some(Self(race))
+        };
+        pointers::look(key, join).flatten()
+    }
+
     fn entrant(&self, index: usize) -> Entrant {
         Entrant {
             race: self.0.cast(),
@@ -224,12 +240,14 @@ impl Race {
         Self(race.cast()).slot_ended();
     }
 
-    /// Undoes everything before anything was opened.
-    fn abandon(&self, at: &Pageable) {
+    /// Undoes everything before a connect was sent; tells why, which is the cancellation if there was one.
+    fn abandon(&self, at: &Pageable, error: Error) -> Error {
+        let cancelled = self.state.with(|state| state.decision.give_up());
         for slot in self.slots.iter() {
             slot.dismantle(at);
         }
         self.places.clear();
+        if cancelled { Error::Cancelled } else { error }
     }
 
     /// Opens each endpoint.
@@ -242,8 +260,7 @@ impl Race {
             match slot.open(at) {
                 Ok(()) => {}
                 Err(Error::InsufficientResources) => {
-                    self.abandon(at);
-                    return Err(Error::InsufficientResources);
+                    return Err(self.abandon(at, Error::InsufficientResources));
                 }
                 Err(_) => slot.dismantle(at),
             }
@@ -259,15 +276,14 @@ impl Race {
         if open != 0 {
             return Ok(());
         }
-        self.abandon(at);
-        Err(Error::Transport(STATUS_INVALID_HANDLE))
+        Err(self.abandon(at, Error::Transport(STATUS_INVALID_HANDLE)))
     }
 
     /// Sends the connects, until the race is decided.
     pub(super) fn start(&self) {
         for slot in self.slots.iter().filter(|slot| slot.is_filled()) {
             let entrant = self.entrant(slot.index());
-            if self.state.with(|state| state.verdict) != Verdict::Open {
+            if self.state.with(|state| state.decision.verdict()) != Verdict::Open {
                 slot.discard_connect();
                 // SAFETY: This slot's connect was not sent, so it ends here.
                 let connect = unsafe { Self::of_connect(&entrant) };
@@ -281,7 +297,7 @@ impl Race {
 
     /// Decides who follows the decision up, when the routine has nothing more to do.
     pub(super) fn leave(&self) -> Followed {
-        self.state.with(|state| match state.verdict {
+        self.state.with(|state| match state.decision.verdict() {
             Verdict::Open => {
                 state.left = true;
                 Followed::Later
@@ -385,20 +401,33 @@ impl Tracking {
                     Attempt::Failed(status)
                 });
             }
-            if state.verdict != Verdict::Open {
+            let attempts = self.slots.iter().map(Slot::attempt);
+            if !state.decision.decide(self.choice, attempts) {
                 return false;
             }
-            state.verdict = rules::decide(self.choice, self.slots.iter().map(Slot::attempt));
-            if let Verdict::Winner(_) = state.verdict {
+            if let Verdict::Winner(_) = state.decision.verdict() {
                 state.to_end = state.to_end.saturating_sub(1);
             }
-            state.verdict != Verdict::Open && state.left
+            state.left
         })
+    }
+
+    /// Decides that nobody wins; `true` if the caller has to queue the job.
+    pub(super) fn cancel(&self) -> (CancelBuild, bool) {
+        self.state.with(|state| {
+            let (answer, decided) = state.decision.cancel();
+            (answer, decided && state.left)
+        })
+    }
+
+    /// Whether the client has cancelled the race.
+    pub(super) fn is_cancelled(&self) -> bool {
+        self.state.with(|state| state.decision.is_cancelled())
     }
 
     /// The decision.
     pub(super) fn verdict(&self) -> Verdict {
-        self.state.with(|state| state.verdict)
+        self.state.with(|state| state.decision.verdict())
     }
 
     /// The work item that the client lends.

@@ -43,6 +43,34 @@ pub(crate) fn find<T: Block>(key: usize) -> Found<T> {
     })
 }
 
+/// Finds the block of the structure at `key`, also while it is reserved by a build.
+///
+/// # IRQL
+///
+/// `<= DISPATCH_LEVEL`
+pub(crate) fn find_reserved<T: Block>(key: usize) -> Found<T> {
+    shard(key).with(|table| match table.find(key) {
+        // SAFETY: The header is registered, under this lock.
+        Some(header) => unsafe { take(header) },
+        None => Found::Nothing,
+    })
+}
+
+/// Looks at the block of the structure at `key`, if it is one of this type, under the lock that keeps it registered.
+///
+/// # IRQL
+///
+/// `<= DISPATCH_LEVEL`
+pub(crate) fn look<T: Block, R>(key: usize, look: impl FnOnce(&T) -> R) -> Option<R> {
+    shard(key).with(|table| {
+        let header = table.find(key)?;
+        // SAFETY: A registered block exists.
+        let right = unsafe { header.as_ref() }.kind == T::KIND;
+        // SAFETY: As above; its kind says what it is.
+        right.then(|| look(unsafe { header.cast::<T>().as_ref() }))
+    })
+}
+
 /// Whether anything is registered for `key`, usable or not.
 ///
 /// # IRQL

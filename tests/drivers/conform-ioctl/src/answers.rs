@@ -24,12 +24,13 @@ pub enum Routine {
     TearDownVC,
     ExBuildConnectionOverMultipleTransportsSmallTable,
     ExBuildConnectionSmallTable,
+    ExCancelConnect,
     ExGetRoutines,
 }
 
 impl Routine {
     /// Every routine, in the order of the encoding.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::AllocateIrpWithMDL,
         Self::BuildAddress,
         Self::BuildConnection,
@@ -50,6 +51,7 @@ impl Routine {
         Self::TearDownVC,
         Self::ExBuildConnectionOverMultipleTransportsSmallTable,
         Self::ExBuildConnectionSmallTable,
+        Self::ExCancelConnect,
         Self::ExGetRoutines,
     ];
 
@@ -81,6 +83,7 @@ impl Routine {
                 "RxCexBuildConnectionOverMultipleTransportsSmallTable"
             }
             Self::ExBuildConnectionSmallTable => "RxCexBuildConnectionSmallTable",
+            Self::ExCancelConnect => "RxCexCancelConnect",
             Self::ExGetRoutines => "RxCexGetRoutines",
         }
     }
@@ -99,6 +102,8 @@ pub enum Answer {
     InsufficientResources,
     ConnectionDisconnected,
     AddressNotAssociated,
+    Cancelled,
+    ConnectionActive,
     /// Some other status: that of the provider, passed through.
     Passed,
     /// A pointer that is not NULL.
@@ -111,7 +116,7 @@ pub enum Answer {
 
 impl Answer {
     /// Every answer, in the order of the encoding.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::Success,
         Self::Pending,
         Self::BufferOverflow,
@@ -121,6 +126,8 @@ impl Answer {
         Self::InsufficientResources,
         Self::ConnectionDisconnected,
         Self::AddressNotAssociated,
+        Self::Cancelled,
+        Self::ConnectionActive,
         Self::Passed,
         Self::Pointer,
         Self::Null,
@@ -140,6 +147,8 @@ impl Answer {
             0xC000_009A => Self::InsufficientResources,
             0xC000_020C => Self::ConnectionDisconnected,
             0xC000_0239 => Self::AddressNotAssociated,
+            0xC000_0120 => Self::Cancelled,
+            0xC000_023B => Self::ConnectionActive,
             _ => Self::Passed,
         }
     }

@@ -29,19 +29,22 @@ const NEVER: [(Routine, Answer, &str, &str); 1] = [(
 /// What a routine is documented to answer, "the provider's" where it passes a status through.
 const fn documented(routine: Routine) -> &'static [Answer] {
     use Answer::{
-        AddressNotAssociated, BufferOverflow, ConnectionDisconnected, InsufficientResources,
-        InvalidHandle, InvalidParameter, NotImplemented, Null, Passed, Pending, Pointer, Returned,
-        Success,
+        AddressNotAssociated, BufferOverflow, Cancelled, ConnectionActive, ConnectionDisconnected,
+        InsufficientResources, InvalidHandle, InvalidParameter, NotImplemented, Null, Passed,
+        Pending, Pointer, Returned, Success,
     };
     match routine {
         Routine::AllocateIrpWithMDL => &[Pointer, Null],
-        Routine::BuildAddress
-        | Routine::BuildConnection
-        | Routine::BuildTransport
-        | Routine::BuildVC
-        | Routine::ExBuildConnectionSmallTable => {
+        Routine::BuildAddress | Routine::BuildTransport => {
             &[Success, InvalidParameter, InsufficientResources, Passed]
         }
+        Routine::BuildConnection | Routine::BuildVC | Routine::ExBuildConnectionSmallTable => &[
+            Success,
+            InvalidParameter,
+            InsufficientResources,
+            Cancelled,
+            Passed,
+        ],
         Routine::BuildConnectionOverMultipleTransports
         | Routine::ExBuildConnectionOverMultipleTransportsSmallTable => &[
             Success,
@@ -49,6 +52,7 @@ const fn documented(routine: Routine) -> &'static [Answer] {
             InvalidHandle,
             InvalidParameter,
             InsufficientResources,
+            Cancelled,
             Passed,
         ],
         Routine::CancelConnectRequest => &[NotImplemented],
@@ -81,6 +85,7 @@ const fn documented(routine: Routine) -> &'static [Answer] {
             Passed,
         ],
         Routine::TearDownVC => &[Success, InvalidParameter, Passed],
+        Routine::ExCancelConnect => &[Success, InvalidParameter, ConnectionActive],
         Routine::ExGetRoutines => &[Success, InvalidParameter, BufferOverflow],
     }
 }
@@ -97,6 +102,8 @@ const fn name(answer: Answer) -> &'static str {
         Answer::InsufficientResources => "`STATUS_INSUFFICIENT_RESOURCES`",
         Answer::ConnectionDisconnected => "`STATUS_CONNECTION_DISCONNECTED`",
         Answer::AddressNotAssociated => "`STATUS_ADDRESS_NOT_ASSOCIATED`",
+        Answer::Cancelled => "`STATUS_CANCELLED`",
+        Answer::ConnectionActive => "`STATUS_CONNECTION_ACTIVE`",
         Answer::Passed => "the transport's status",
         Answer::Pointer => "a packet",
         Answer::Null => "`NULL`",

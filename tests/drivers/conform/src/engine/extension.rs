@@ -66,6 +66,19 @@ pub(crate) fn build_over_multiple_small(with: &Multiple, handler: *mut SmallTabl
     )
 }
 
+/// RxCexCancelConnect.
+pub(crate) fn cancel_connect(vc: *mut RXCE_VC) -> NTSTATUS {
+    // SAFETY: As for `tear_down_transport`.
+    let answer = unsafe { client::RxCexCancelConnect(vc) };
+    noted(Routine::ExCancelConnect, answer)
+}
+
+/// RxCexCancelConnect where several answers are right and chance decides: none is noted.
+pub(crate) fn cancel_connect_by_chance(vc: *mut RXCE_VC) -> NTSTATUS {
+    // SAFETY: As for `tear_down_transport`.
+    unsafe { client::RxCexCancelConnect(vc) }
+}
+
 /// RxCexGetRoutines.
 pub(crate) fn get_routines(table: *mut RXCEX_ROUTINES) -> NTSTATUS {
     // SAFETY: Null, or as long as its Size says.

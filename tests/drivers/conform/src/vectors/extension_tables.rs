@@ -285,6 +285,12 @@ fn a_life(t: &RXCEX_ROUTINES) -> Outcome {
         refused,
         status::INVALID_PARAMETER,
     )?;
+    let cancelled = call!(t, CancelConnect, vc.ptr());
+    outcome::status(
+        "CancelConnect where nothing is built",
+        cancelled,
+        status::INVALID_PARAMETER,
+    )?;
     ok("TearDownAddress", call!(t, TearDownAddress, address.ptr()))?;
     ok(
         "TearDownTransport",
@@ -387,7 +393,7 @@ fn from_the_device(run: &Run) -> Outcome {
 }
 
 /// The recorder's callbacks in the table of older headers.
-fn small_handlers() -> SmallTable {
+pub(super) fn small_handlers() -> SmallTable {
     let full = client::connection_handlers();
     SmallTable {
         RxCeDisconnectEventHandler: full.RxCeDisconnectEventHandler,
@@ -402,7 +408,7 @@ fn small_handlers() -> SmallTable {
 }
 
 /// RxCeBuildConnection with a table in a block of its own, so that a read behind it faults where blocks are guarded.
-fn connect_small(f: &Fixture) -> Outcome<NTSTATUS> {
+pub(super) fn connect_small(f: &Fixture) -> Outcome<NTSTATUS> {
     let table = Block::new(small_handlers()).ok_or_else(Trouble::no_memory)?;
     let peer = Block::new(PEER).ok_or_else(Trouble::no_memory)?;
     let mut information = fixture::information(&peer);

@@ -11,6 +11,7 @@ mod datagram;
 mod datagram_receive;
 mod events;
 mod expedited;
+mod extension_cancel;
 mod extension_tables;
 mod hostile_build;
 mod hostile_circuit;
@@ -100,6 +101,7 @@ pub(crate) fn all() -> Vec<&'static Vector> {
         hostile_down::VECTORS,
         hostile_circuit::VECTORS,
         extension_tables::VECTORS,
+        extension_cancel::VECTORS,
     ]
     .into_iter()
     .flatten()
@@ -138,6 +140,10 @@ unsafe impl<T> Sync for Shared<T> {}
 impl Shared<RXCE_VC> {
     fn initiate(self) -> NTSTATUS {
         crate::engine::initiate(self.0)
+    }
+
+    fn cancel(self) -> NTSTATUS {
+        crate::engine::extension::cancel_connect(self.0)
     }
 
     fn tear_down(self) -> NTSTATUS {
