@@ -425,9 +425,46 @@ extern NTSTATUS NTAPI RxCexBuildConnectionOverMultipleTransportsSmallTable(
 _IRQL_requires_max_(DISPATCH_LEVEL)
 extern NTSTATUS NTAPI RxCexCancelConnect(_In_ PRXCE_VC pVc);
 
-/* ---- The table of routines ------------------------------------------------------------------------------------- */
+/* ---- Counters -------------------------------------------------------------------------------------------------- */
 
 #define RXCEX_VERSION 1
+
+/*
+ * What was counted since the structure was built. Numbers are read one by one while others go on counting. A later version
+ * appends members.
+ */
+typedef struct _RXCEX_COUNTERS {
+    ULONG Size;
+    ULONG Version;
+    ULONG64 Sends;
+    ULONG64 BytesSent;
+    ULONG64 SendFailures;
+    ULONG64 Receives;
+    ULONG64 BytesReceived;
+    ULONG64 ReceivesRefused;
+    ULONG64 ReceivesRefetched;
+    ULONG64 DatagramsSent;
+    ULONG64 DatagramBytesSent;
+    ULONG64 DatagramSendFailures;
+    ULONG64 DatagramsReceived;
+    ULONG64 DatagramBytesReceived;
+    ULONG64 DatagramsRefused;
+    ULONG64 Connects;
+    ULONG64 ConnectFailures;
+    ULONG64 LocalDisconnects;
+    ULONG64 RemoteDisconnects;
+    ULONG64 AddressErrors;
+} RXCEX_COUNTERS, *PRXCEX_COUNTERS;
+
+/*
+ * Reads the counters of an RXCE_TRANSPORT, RXCE_ADDRESS, RXCE_CONNECTION or RXCE_VC. Size is, on the way in, how many bytes
+ * the caller has room for, and on the way out how many were written. STATUS_BUFFER_OVERFLOW, and nothing written, if it is
+ * less than that of the first version.
+ */
+_IRQL_requires_max_(DISPATCH_LEVEL)
+extern NTSTATUS NTAPI RxCexQueryCounters(_In_ PVOID pStructure, _Inout_ PRXCEX_COUNTERS pCounters);
+
+/* ---- The table of routines ------------------------------------------------------------------------------------- */
 
 /*
  * Every routine, for clients that do not link with rxce.lib. Size is, on the way in, how many bytes the caller has room
@@ -478,6 +515,7 @@ typedef struct _RXCEX_ROUTINES {
         PRXCE_CONNECTION_INFORMATION pConnectionInformation, PRXCEX_SMALL_EVENT_HANDLER pHandler, PVOID pEventContext,
         PRXCE_CONNECTION_COMPLETION_ROUTINE pCompletionRoutine, PRXCE_CONNECTION_COMPLETION_CONTEXT pCompletionContext);
     NTSTATUS (NTAPI *CancelConnect)(PRXCE_VC pVc);
+    NTSTATUS (NTAPI *QueryCounters)(PVOID pStructure, PRXCEX_COUNTERS pCounters);
 } RXCEX_ROUTINES, *PRXCEX_ROUTINES;
 
 /* Fills the table. STATUS_BUFFER_OVERFLOW, and nothing written, if Size is less than that of the first version. */

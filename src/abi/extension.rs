@@ -38,7 +38,7 @@ impl From<SmallEventHandler> for ConnectionEventHandler {
 }
 
 /// How many routines the table has.
-pub(crate) const ROUTINES: usize = 21;
+pub(crate) const ROUTINES: usize = 22;
 
 /// `RXCEX_ROUTINES`.
 #[repr(C)]
@@ -51,12 +51,42 @@ pub(crate) struct Routines {
 // SAFETY: The table is only read; its pointers are those of functions.
 unsafe impl Sync for Routines {}
 
+/// `RXCEX_COUNTERS`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Counters {
+    pub(crate) Size: u32,
+    pub(crate) Version: u32,
+    pub(crate) Sends: u64,
+    pub(crate) BytesSent: u64,
+    pub(crate) SendFailures: u64,
+    pub(crate) Receives: u64,
+    pub(crate) BytesReceived: u64,
+    pub(crate) ReceivesRefused: u64,
+    pub(crate) ReceivesRefetched: u64,
+    pub(crate) DatagramsSent: u64,
+    pub(crate) DatagramBytesSent: u64,
+    pub(crate) DatagramSendFailures: u64,
+    pub(crate) DatagramsReceived: u64,
+    pub(crate) DatagramBytesReceived: u64,
+    pub(crate) DatagramsRefused: u64,
+    pub(crate) Connects: u64,
+    pub(crate) ConnectFailures: u64,
+    pub(crate) LocalDisconnects: u64,
+    pub(crate) RemoteDisconnects: u64,
+    pub(crate) AddressErrors: u64,
+}
+
 /// `RXCEX_VERSION`.
 pub(crate) const VERSION: u32 = 1;
 
 const _: () = {
     assert!(size_of::<SmallEventHandler>() == 0x40);
     assert!(offset_of!(SmallEventHandler, SendComplete) == 0x38);
+    assert!(offset_of!(Counters, Sends) == 0x08);
+    assert!(offset_of!(Counters, DatagramsSent) == 0x40);
+    assert!(offset_of!(Counters, Connects) == 0x70);
+    assert!(offset_of!(Counters, AddressErrors) == 0x90);
     assert!(size_of::<Routines>() == 8 + 8 * ROUTINES);
     assert!(offset_of!(Routines, routines) == 8);
 };

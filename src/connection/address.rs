@@ -7,6 +7,7 @@ use rxce_engine::Error;
 use wdk_sys::{PMDL, PVOID};
 
 use super::{
+    counters::Totals,
     layer::{self, Layer},
     list::{Linked, Links, List},
     pins::{Child, Pins},
@@ -81,6 +82,7 @@ pub(super) struct Address {
     local: Bytes,
     file: File,
     state: SpinLock<State>,
+    totals: Totals,
 }
 
 /// What changes, under the address's lock.
@@ -220,6 +222,7 @@ impl Address {
                 live: List::new(),
                 seen: List::new(),
             }),
+            totals: Totals::new(),
         })
     }
 
@@ -302,6 +305,11 @@ impl Address {
     /// The client's structure, for a child's field.
     pub(super) const fn public(&self) -> Client<abi::Address> {
         self.public
+    }
+
+    /// What is counted for it.
+    pub(super) const fn totals(&self) -> &Totals {
+        &self.totals
     }
 
     /// The transport.

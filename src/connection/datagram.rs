@@ -12,6 +12,7 @@ use wdk_sys::{
 
 use super::{
     address::{self, Address},
+    counters,
     information::{Information, Remote},
     registry::{Ref, ids},
 };
@@ -63,7 +64,8 @@ pub(super) unsafe extern "C" fn receive(
     let mut size = 0_u32;
     let mut status = STATUS_DATA_NOT_ACCEPTED;
     let mut request: PIRP = core::ptr::null_mut();
-    if let Some(address) = ids::find::<Address>(token.addr()) {
+    let address = ids::find::<Address>(token.addr());
+    if let Some(address) = &address {
         let (callbacks, client) = address.callbacks();
         if let Some(offer) = callbacks.ReceiveDatagram {
             // SAFETY: The client's callback, as its table declares it; no lock is held, the transport's buffers are
@@ -93,7 +95,7 @@ pub(super) unsafe extern "C" fn receive(
             }
         }
         if status == STATUS_MORE_PROCESSING_REQUIRED {
-            match fetch(&address, chain, size) {
+            match fetch(address, chain, size) {
                 Some(irp) => request = irp,
                 None => status = STATUS_SUCCESS,
             }
@@ -104,6 +106,15 @@ pub(super) unsafe extern "C" fn receive(
     } else if status != STATUS_MORE_PROCESSING_REQUIRED {
         consumed = 0;
         status = STATUS_DATA_NOT_ACCEPTED;
+    }
+    if let Some(address) = &address {
+        if status == STATUS_DATA_NOT_ACCEPTED {
+            counters::at_address(address, 1, |totals| &totals.datagrams_refused);
+        } else {
+            counters::at_address(address, 1, |totals| &totals.datagrams_received);
+            let bytes = consumed.into();
+            counters::at_address(address, bytes, |totals| &totals.datagram_bytes_received);
+        }
     }
     if !taken.is_null() {
         // SAFETY: The transport's result is valid during this call.
@@ -173,6 +184,10 @@ unsafe extern "C" fn completed(_device: PDEVICE_OBJECT, irp: PIRP, context: PVOI
         // SAFETY: This is the packet's completion routine.
         let (status, bytes) = unsafe { irp::take_result(irp) };
         rest.address.set_receive_mdl(core::ptr::null_mut());
+        let arrived = u64::try_from(bytes).unwrap_or(0);
+        counters::at_address(&rest.address, arrived, |totals| {
+            &totals.datagram_bytes_received
+        });
         data_ready(
             &rest.address,
             rest.chain,
@@ -257,6 +272,10 @@ pub(crate) unsafe fn send(
     unsafe { outgoing.irp.prepare(&target, &call, chain, sent, request) };
     let _ = outgoing.into_raw();
     let _held = IN_FLIGHT.acquire();
+    counters::at_address(&address, 1, |totals| &totals.datagrams_sent);
+    counters::at_address(&address, length.into(), |totals| {
+        &totals.datagram_bytes_sent
+    });
     // SAFETY: The packet was prepared for this device, and belongs to the completion routine from now on.
     unsafe { Irp::call(packet, target.device) };
     Ok(())
@@ -268,6 +287,11 @@ unsafe extern "C" fn sent(_device: PDEVICE_OBJECT, irp: PIRP, context: PVOID) ->
         let outgoing = unsafe { PoolBox::from_raw(outgoing) }.into_inner();
         // SAFETY: This is the packet's completion routine.
         let (status, _) = unsafe { irp::take_result(irp) };
+        if !wdk::nt_success(status) {
+            counters::at_address(&outgoing.address, 1, |totals| {
+                &totals.datagram_send_failures
+            });
+        }
         let (callbacks, client) = outgoing.address.callbacks();
         if let Some(complete) = callbacks.SendComplete {
             // SAFETY: The client's callback, as its table declares it; no lock is held.

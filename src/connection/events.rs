@@ -9,7 +9,7 @@ use wdk_sys::{NTSTATUS, PIRP, PVOID, STATUS_SUCCESS};
 use super::{
     address::{Address, Handlers},
     circuit::Circuit,
-    datagram,
+    counters, datagram,
     receive::{self, Indicated},
     registry::ids,
 };
@@ -39,6 +39,7 @@ unsafe extern "C" fn disconnect(
     let Some(circuit) = ids::find::<Circuit>(token.addr()) else {
         return STATUS_SUCCESS;
     };
+    counters::at_parents(&circuit, |totals| &totals.remote_disconnects);
     let notice = engine::change(&*circuit, |ledger| ledger.life.remote_disconnect(flags));
     if notice.is_some() {
         let (callbacks, client) = circuit.connection().callbacks();
@@ -67,6 +68,7 @@ unsafe extern "C" fn error(token: PVOID, status: NTSTATUS) -> NTSTATUS {
     let Some(address) = ids::find::<Address>(token.addr()) else {
         return STATUS_SUCCESS;
     };
+    counters::at_address(&address, 1, |totals| &totals.address_errors);
     let (callbacks, client) = address.callbacks();
     if let Some(error) = callbacks.Error {
         // SAFETY: The client's callback, as its table declares it; no lock is held.

@@ -5,6 +5,7 @@
 pub(crate) mod address;
 mod backlog;
 mod circuit;
+pub(crate) mod counters;
 pub(crate) mod datagram;
 pub(crate) mod events;
 pub(crate) mod information;

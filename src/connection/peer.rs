@@ -12,6 +12,7 @@ use wdk_sys::PVOID;
 
 use super::{
     address::Address,
+    counters::Totals,
     information::{Information, Remote},
     layer::{self, Layer},
     pins::{Child, Pins},
@@ -40,6 +41,7 @@ pub(super) struct Connection {
     address: NonNull<Address>,
     information: Information,
     pins: SpinLock<Pins>,
+    totals: Totals,
     /// Whether the client's structure shows this connection.
     announced: AtomicBool,
 }
@@ -124,6 +126,7 @@ impl Connection {
             address,
             information: Information::new(remote)?,
             pins: SpinLock::new(Pins::new()),
+            totals: Totals::new(),
             announced: AtomicBool::new(false),
         })
     }
@@ -175,6 +178,11 @@ impl Connection {
     pub(super) const fn address(&self) -> &Address {
         // SAFETY: The connection has pinned it.
         unsafe { self.address.as_ref() }
+    }
+
+    /// What is counted for it.
+    pub(super) const fn totals(&self) -> &Totals {
+        &self.totals
     }
 
     /// The transport.

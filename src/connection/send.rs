@@ -12,6 +12,7 @@ use wdk_sys::{NTSTATUS, PMDL, PVOID, STATUS_SUCCESS};
 
 use super::{
     circuit::{self, Circuit, WaitedFor},
+    counters,
     request::{Ending, Handle, Purpose},
 };
 use crate::{
@@ -85,6 +86,7 @@ pub(crate) unsafe fn send(
         unsafe { request.disarm() };
         return Err(Error::Disconnected);
     }
+    counters::sent(&circuit, length);
     let call = call::send(length, rules::tdi_flags(options));
     match delivery {
         // SAFETY: The request is listed; the client keeps the chain until the end of the send.
@@ -110,7 +112,11 @@ fn finish_submission(
     match delivery {
         Delivery::Wait(at) => {
             done.wait(at);
-            request.get().outcome().0
+            let (status, _) = request.get().outcome();
+            if !wdk::nt_success(status) {
+                counters::send_failed(circuit);
+            }
+            status
         }
         Delivery::Callback(context) => {
             let (callbacks, client) = circuit.connection().callbacks();
@@ -134,6 +140,9 @@ impl Ending for Sent {
         let circuit = unsafe { Circuit::of(&request) };
         engine::change(circuit, |ledger| ledger.remove(&request, Kind::Other));
         let (status, _) = request.get().outcome();
+        if !wdk::nt_success(status) {
+            counters::send_failed(circuit);
+        }
         let (callbacks, client) = circuit.connection().callbacks();
         if let (Purpose::Send(context), Some(complete)) =
             (request.get().purpose(), callbacks.SendComplete)

@@ -6,6 +6,7 @@ use rxce_engine::{Error, life::Closing, send::ZeroLength};
 use wdk_sys::UNICODE_STRING;
 
 use super::{
+    counters::{Stripes, Totals},
     layer::{self, Layer},
     pins::{Child, Pins},
     registry::{Block, Found, Header, Kind, Ref, pointers},
@@ -46,6 +47,8 @@ pub(super) struct Transport {
     keep: File,
     quality_of_service: u32,
     pins: SpinLock<Pins>,
+    totals: Totals,
+    stripes: Stripes,
 }
 
 // SAFETY: `info` is written before the block is usable and only read afterwards.
@@ -175,6 +178,8 @@ impl Transport {
             keep: File::none(),
             quality_of_service,
             pins: SpinLock::new(Pins::new()),
+            totals: Totals::new(),
+            stripes: Stripes::new(),
         })
     }
 
@@ -269,6 +274,16 @@ impl Transport {
         // The structure is registered, and the counters change only under this lock.
         write_field!(self.public, ConnectionCount, pins.connections());
         write_field!(self.public, VirtualCircuitCount, pins.circuits());
+    }
+
+    /// What is counted for it, but for the flow of its circuits.
+    pub(super) const fn totals(&self) -> &Totals {
+        &self.totals
+    }
+
+    /// The flow of its circuits.
+    pub(super) const fn stripes(&self) -> &Stripes {
+        &self.stripes
     }
 
     /// The provider's device name.

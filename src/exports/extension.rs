@@ -1,11 +1,17 @@
 //! The exported routines beyond the documented ones (`RxCex…`; docs/extensions.md).
 
-use wdk_sys::{NTSTATUS, PVOID, UNICODE_STRING};
+use core::ptr::NonNull;
+
+use rxce_engine::Error;
+use wdk_sys::{NTSTATUS, PVOID, STATUS_BUFFER_OVERFLOW, UNICODE_STRING};
 
 use super::{arguments::table, builds, quick, routines};
 use crate::{
-    abi::{self, Client, extension::SmallEventHandler},
-    connection::lifecycle,
+    abi::{
+        self, Client,
+        extension::{Counters, SmallEventHandler},
+    },
+    connection::{counters, lifecycle},
     tdi::bindings::TDI_CONNECTION_INFORMATION,
 };
 
@@ -83,6 +89,32 @@ pub(crate) unsafe extern "system" fn RxCexBuildConnectionOverMultipleTransportsS
 pub(crate) unsafe extern "system" fn RxCexCancelConnect(vc: *mut abi::Vc) -> NTSTATUS {
     quick(c"RxCexCancelConnect", |_| {
         lifecycle::cancel_build(Client::new(vc)?)
+    })
+}
+
+/// Tells what is counted for a structure of any of the four kinds.
+///
+/// # Safety
+///
+/// `counters` is NULL or valid for writes of as many bytes as its `Size` says; `structure` is not read unless the engine
+/// built it.
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "system" fn RxCexQueryCounters(
+    structure: *mut u8,
+    counters: *mut Counters,
+) -> NTSTATUS {
+    quick(c"RxCexQueryCounters", |_| {
+        let to = NonNull::new(counters)
+            .filter(|counters| counters.is_aligned())
+            .ok_or(Error::InvalidParameter)?;
+        let now = counters::query(structure)?;
+        // SAFETY: Forwarded: the size comes first.
+        if unsafe { to.cast::<u32>().read() } < now.Size {
+            return Err(Error::Transport(STATUS_BUFFER_OVERFLOW));
+        }
+        // SAFETY: Forwarded: the client has room for all of it.
+        unsafe { to.write(now) };
+        Ok(())
     })
 }
 

@@ -15,7 +15,7 @@ use super::{
     RxCeTearDownAddress, RxCeTearDownConnection, RxCeTearDownTransport, RxCeTearDownVC,
     extension::{
         RxCexBuildConnectionOverMultipleTransportsSmallTable, RxCexBuildConnectionSmallTable,
-        RxCexCancelConnect, RxCexGetRoutines,
+        RxCexCancelConnect, RxCexGetRoutines, RxCexQueryCounters,
     },
 };
 use crate::abi::extension::{Routines, VERSION};
@@ -46,6 +46,7 @@ static ROUTINES: Routines = Routines {
         RxCexBuildConnectionSmallTable as *const c_void,
         RxCexBuildConnectionOverMultipleTransportsSmallTable as *const c_void,
         RxCexCancelConnect as *const c_void,
+        RxCexQueryCounters as *const c_void,
     ],
 };
 

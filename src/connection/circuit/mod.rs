@@ -14,7 +14,7 @@ use core::{
     ffi::c_void,
     mem::offset_of,
     ptr::NonNull,
-    sync::atomic::AtomicBool,
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use rxce_engine::{Error, circuit as engine, ledger::Ledger, receive::Channel};
@@ -24,6 +24,7 @@ use self::kept::{Kept, Stream};
 pub(super) use self::{kept::Disconnects, opening::Opening, steps::WaitedFor};
 use super::{
     address::Member,
+    counters::{self, OfCircuit},
     layer::Layer,
     peer::Connection,
     registry::{self, Block, Header, Ref, ids::OwnedId, pointers},
@@ -61,6 +62,7 @@ pub(super) struct Circuit {
     /// Requests on the stack of whoever drains the circuit; only for him.
     disconnects: Cell<Option<NonNull<Disconnects>>>,
     streams: [Stream; 2],
+    counters: OfCircuit,
     /// Set where several circuits compete for one structure.
     competing: Option<PoolBox<Competing>>,
     /// Whether the client's structure shows this circuit.
@@ -137,6 +139,7 @@ impl Layer for Circuit {
     }
 
     fn retire(&self) {
+        counters::fold(self);
         let connection = self.connection();
         // SAFETY: The circuit was linked at its publication, or is in no list.
         unsafe { connection.address().unlink(self.member()) };
@@ -209,6 +212,11 @@ impl Circuit {
     /// Whether the client may hear of the circuit.
     pub(super) fn is_announced(&self) -> bool {
         self.ledger.with(|ledger| ledger.life.is_announced())
+    }
+
+    /// The circuit's own counters.
+    pub(super) const fn counters(&self) -> &OfCircuit {
+        &self.counters
     }
 
     /// What the transport calls the circuit.

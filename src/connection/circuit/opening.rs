@@ -18,6 +18,7 @@ use crate::{
     abi::{self, Client},
     connection::{
         address::Member,
+        counters::OfCircuit,
         peer::Connection,
         registry::{self, Header, Ref, ids::OwnedId},
         request::{Handle, Parts, Purpose, Request, RequestList, Returned},
@@ -68,6 +69,7 @@ impl Circuit {
             kept: UnsafeCell::new(Kept::nothing()),
             disconnects: Cell::new(None),
             streams: [Stream::new(), Stream::new()],
+            counters: OfCircuit::new(),
             competing: entrant.map(Competing::new).transpose()?,
             announced: AtomicBool::new(false),
             #[cfg(debug_assertions)]

@@ -11,7 +11,10 @@ use wdk_sys::NTSTATUS;
 
 use super::Circuit;
 use crate::{
-    connection::request::{Ending, Handle, Home, Parts, Purpose, Request, RequestList},
+    connection::{
+        counters,
+        request::{Ending, Handle, Home, Parts, Purpose, Request, RequestList},
+    },
     nt::{event, handle_thread::HANDLE_THREAD, irql::Pageable, time},
     tdi::request as call,
 };
@@ -81,6 +84,9 @@ impl engine::Circuit for Circuit {
     }
 
     fn call_driver(&self, request: Handle, submission: Submission) {
+        if let Submission::Disconnect(_) = submission {
+            counters::at_parents(self, |totals| &totals.local_disconnects);
+        }
         let call = match submission {
             Submission::Connect => {
                 let returned = match request.get().purpose() {
@@ -132,6 +138,16 @@ impl Ending for Ended {
         // SAFETY: The completion's part keeps the circuit until it is dropped.
         let circuit = unsafe { Circuit::of(&request) };
         let kind = request.get().kind();
+        if kind == Kind::Connect {
+            let (status, _) = request.get().outcome();
+            counters::at_parents(circuit, |totals| {
+                if wdk::nt_success(status) {
+                    &totals.connects
+                } else {
+                    &totals.connect_failures
+                }
+            });
+        }
         engine::change(circuit, |ledger| ledger.remove(&request, kind));
         if let (Kind::Connect, Some(competing)) = (kind, &circuit.competing) {
             let (status, _) = request.get().outcome();

@@ -17,6 +17,7 @@ use super::offer::{self, data_ready};
 use crate::{
     connection::{
         circuit::Circuit,
+        counters,
         request::{Ending, Handle, Parts, Purpose, Request},
         transfer::{Destination, Wanted, receive_flags},
     },
@@ -146,6 +147,7 @@ fn show(circuit: &Circuit, channel: Channel, chain: Option<PMDL>) {
 
 /// Fetches bytes that were refused, into the backlog. The caller has the guard, which passes to the request.
 pub(super) fn redeliver(circuit: &Circuit, channel: Channel) {
+    counters::at_parents(circuit, |totals| &totals.refetched);
     // SAFETY: The guard is ours.
     let backlog = unsafe { circuit.stream(channel).backlog.get() };
     let listed = backlog.free_part().and_then(|(free, bytes)| {

@@ -21,7 +21,7 @@ use self::{
     fetch::{Started, release},
     offer::Answer,
 };
-use super::{circuit::Circuit, registry::ids, transfer::Wanted};
+use super::{circuit::Circuit, counters, registry::ids, transfer::Wanted};
 use crate::nt::mdl;
 
 /// An indication, as the transport makes it.
@@ -97,7 +97,10 @@ unsafe fn reply(circuit: &Circuit, event: &Indicated) -> Reply {
     });
     match decision {
         Indication::Discard => Reply::taken(event.indicated),
-        Indication::Refuse => Reply::REFUSED,
+        Indication::Refuse => {
+            counters::refused(circuit);
+            Reply::REFUSED
+        }
         // SAFETY: Forwarded; the guard is ours.
         Indication::Offer => unsafe { offer_indication(circuit, event) },
     }

@@ -10,7 +10,7 @@ use wdk_sys::{
 
 use crate::{
     abi,
-    connection::{backlog::Waiting, circuit::Circuit, transfer::Wanted},
+    connection::{backlog::Waiting, circuit::Circuit, counters, transfer::Wanted},
     nt::{mdl, report},
 };
 
@@ -33,7 +33,7 @@ pub(super) const fn callback(circuit: &Circuit, channel: Channel) -> Option<abi:
     }
 }
 
-/// Offers bytes to the client. The caller has the guard of the stream.
+/// Offers bytes to the client, and counts what it took. The caller has the guard of the stream.
 pub(super) fn ask(
     circuit: &Circuit,
     channel: Channel,
@@ -41,6 +41,15 @@ pub(super) fn ask(
     bytes: &[u8],
     available: u32,
 ) -> Answer {
+    let answer = answer(circuit, channel, flags, bytes, available);
+    match &answer {
+        Answer::Refused => counters::refused(circuit),
+        Answer::Taken(taken) | Answer::More { taken, .. } => counters::received(circuit, *taken),
+    }
+    answer
+}
+
+fn answer(circuit: &Circuit, channel: Channel, flags: u32, bytes: &[u8], available: u32) -> Answer {
     let Some(receive) = callback(circuit, channel) else {
         return Answer::Refused;
     };
@@ -163,6 +172,7 @@ fn fill(circuit: &Circuit, wanted: Wanted, backlog: &mut Waiting) -> Filled {
 
 /// Tells the client what became of its memory, once.
 pub(super) fn data_ready(circuit: &Circuit, wanted: Wanted, status: NTSTATUS) {
+    counters::filled(circuit, wanted.copied);
     let (callbacks, client) = circuit.connection().callbacks();
     if let Some(ready) = callbacks.DataReady {
         // SAFETY: The client's callback, as its table declares it; no lock is held.

@@ -26,11 +26,12 @@ pub enum Routine {
     ExBuildConnectionSmallTable,
     ExCancelConnect,
     ExGetRoutines,
+    ExQueryCounters,
 }
 
 impl Routine {
     /// Every routine, in the order of the encoding.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::AllocateIrpWithMDL,
         Self::BuildAddress,
         Self::BuildConnection,
@@ -53,6 +54,7 @@ impl Routine {
         Self::ExBuildConnectionSmallTable,
         Self::ExCancelConnect,
         Self::ExGetRoutines,
+        Self::ExQueryCounters,
     ];
 
     /// Its exported name.
@@ -85,6 +87,7 @@ impl Routine {
             Self::ExBuildConnectionSmallTable => "RxCexBuildConnectionSmallTable",
             Self::ExCancelConnect => "RxCexCancelConnect",
             Self::ExGetRoutines => "RxCexGetRoutines",
+            Self::ExQueryCounters => "RxCexQueryCounters",
         }
     }
 }

@@ -86,7 +86,9 @@ const fn documented(routine: Routine) -> &'static [Answer] {
         ],
         Routine::TearDownVC => &[Success, InvalidParameter, Passed],
         Routine::ExCancelConnect => &[Success, InvalidParameter, ConnectionActive],
-        Routine::ExGetRoutines => &[Success, InvalidParameter, BufferOverflow],
+        Routine::ExGetRoutines | Routine::ExQueryCounters => {
+            &[Success, InvalidParameter, BufferOverflow]
+        }
     }
 }
 

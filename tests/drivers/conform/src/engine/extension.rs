@@ -5,7 +5,7 @@ use core::{ffi::c_void, ptr};
 use conform_ioctl::Routine;
 use rxce_client::{
     self as client, RXCE_ADDRESS, RXCE_CONNECTION, RXCE_CONNECTION_INFORMATION, RXCE_VC,
-    RXCEX_ROUTINES, small_table,
+    RXCEX_COUNTERS, RXCEX_ROUTINES, small_table,
 };
 use wdk_sys::NTSTATUS;
 
@@ -77,6 +77,13 @@ pub(crate) fn cancel_connect(vc: *mut RXCE_VC) -> NTSTATUS {
 pub(crate) fn cancel_connect_by_chance(vc: *mut RXCE_VC) -> NTSTATUS {
     // SAFETY: As for `tear_down_transport`.
     unsafe { client::RxCexCancelConnect(vc) }
+}
+
+/// RxCexQueryCounters.
+pub(crate) fn query_counters(structure: *mut c_void, counters: *mut RXCEX_COUNTERS) -> NTSTATUS {
+    // SAFETY: As for `tear_down_transport`; the counters are NULL, or as long as their Size says.
+    let answer = unsafe { client::RxCexQueryCounters(structure, counters) };
+    noted(Routine::ExQueryCounters, answer)
 }
 
 /// RxCexGetRoutines.

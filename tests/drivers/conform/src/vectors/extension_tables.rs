@@ -216,6 +216,12 @@ fn a_life(t: &RXCEX_ROUTINES) -> Outcome {
     let irp = call!(t, AllocateIrpWithMDL, 1, 0, data.mdl());
     holds("a packet", !irp.is_null())?;
     call!(t, FreeIrp, irp);
+    let mut counters = super::extension_counters::asking();
+    ok(
+        "QueryCounters",
+        call!(t, QueryCounters, vc.ptr().cast(), &raw mut counters),
+    )?;
+    same("Sends", counters.Sends, 1)?;
     ok(
         "InitiateVCDisconnect",
         call!(t, InitiateVCDisconnect, vc.ptr()),

@@ -12,6 +12,7 @@ mod datagram_receive;
 mod events;
 mod expedited;
 mod extension_cancel;
+mod extension_counters;
 mod extension_tables;
 mod hostile_build;
 mod hostile_circuit;
@@ -102,6 +103,7 @@ pub(crate) fn all() -> Vec<&'static Vector> {
         hostile_circuit::VECTORS,
         extension_tables::VECTORS,
         extension_cancel::VECTORS,
+        extension_counters::VECTORS,
     ]
     .into_iter()
     .flatten()
