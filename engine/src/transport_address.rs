@@ -1,4 +1,4 @@
-//! The length of a `TRANSPORT_ADDRESS`, which carries no length of its own.
+//! The length of a `TRANSPORT_ADDRESS`, which carries no length of its own, and what each of its addresses must have.
 
 use crate::Error;
 
@@ -26,6 +26,69 @@ pub fn length(count: i32, mut length_at: impl FnMut(u16) -> u16) -> Result<u16, 
     u16::try_from(end).map_err(|_| Error::InvalidParameter)
 }
 
+/// `TDI_ADDRESS_TYPE_IP`, `_IP6`, `_NETBIOS`, `_NETBIOS_EX`, `_NETBIOS_UNICODE_EX`, each with its packed length.
+const FORMS: [(u16, u16); 5] = [(2, 14), (23, 26), (17, 18), (22, 34), (24, 74)];
+
+/// Whether an address of a known type has all its members. Of other types only the transport knows.
+#[must_use]
+pub fn is_whole(address_type: u16, address_length: u16) -> bool {
+    FORMS
+        .iter()
+        .all(|&(known, least)| known != address_type || address_length >= least)
+}
+
+/// As [`length`], for addresses whose `AddressLength` and `AddressType` words `header_at` reads; each of a known type must
+/// have all its members.
+///
+/// # Errors
+///
+/// [`Error::InvalidParameter`].
+pub fn checked_length(
+    count: i32,
+    mut header_at: impl FnMut(u16) -> (u16, u16),
+) -> Result<u16, Error> {
+    let mut whole = true;
+    let total = length(count, |at| {
+        let (address_length, address_type) = header_at(at);
+        whole &= is_whole(address_type, address_length);
+        address_length
+    })?;
+    if whole {
+        Ok(total)
+    } else {
+        Err(Error::InvalidParameter)
+    }
+}
+
+/// Checks an address of which it is known how many bytes there are: its own members must not say more.
+///
+/// # Errors
+///
+/// [`Error::InvalidParameter`].
+pub fn check(bytes: &[u8]) -> Result<(), Error> {
+    let (count, _) = bytes.split_first_chunk().ok_or(Error::InvalidParameter)?;
+    let mut inside = true;
+    let total = checked_length(i32::from_le_bytes(*count), |at| {
+        let header = bytes
+            .get(usize::from(at)..)
+            .and_then(|rest| rest.first_chunk());
+        let Some([length_low, length_high, type_low, type_high]) = header else {
+            inside = false;
+            // The largest length ends the walk at once.
+            return (u16::MAX, 0);
+        };
+        (
+            u16::from_le_bytes([*length_low, *length_high]),
+            u16::from_le_bytes([*type_low, *type_high]),
+        )
+    })?;
+    if inside && usize::from(total) <= bytes.len() {
+        Ok(())
+    } else {
+        Err(Error::InvalidParameter)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -43,6 +106,44 @@ mod tests {
             at
         });
         assert_eq!((total, seen), (Ok(60), std::vec![4, 12, 28]));
+    }
+
+    #[test]
+    fn a_known_form_has_all_its_members_and_others_are_the_transports_matter() {
+        for (known, least) in FORMS {
+            assert_eq!(checked_length(1, |_| (least, known)), Ok(least + 8));
+            let short = checked_length(1, |_| (least - 1, known));
+            assert_eq!(short, Err(Error::InvalidParameter));
+        }
+        assert_eq!(checked_length(1, |_| (0, 6)), Ok(8));
+        assert_eq!(checked_length(1, |_| (3, 0xFFFF)), Ok(11));
+        // A mixed array, of which the last is short.
+        let forms = [(14, 2), (26, 23), (1, 99), (17, 17)];
+        let mut next = forms.into_iter();
+        let mixed = checked_length(4, |_| next.next().unwrap_or_default());
+        assert_eq!(mixed, Err(Error::InvalidParameter));
+        let mut next = forms.into_iter();
+        let mixed = checked_length(3, |_| next.next().unwrap_or_default());
+        assert_eq!(mixed, Ok(4 + 18 + 30 + 5));
+    }
+
+    #[test]
+    fn an_address_must_not_say_more_than_there_is() {
+        let mut ipv4 = [0; 23];
+        ipv4[..8].copy_from_slice(&[1, 0, 0, 0, 14, 0, 2, 0]);
+        assert_eq!(check(&ipv4), Ok(()));
+        assert_eq!(check(&ipv4[..22]), Ok(()));
+        for length in 0..22 {
+            assert_eq!(check(&ipv4[..length]), Err(Error::InvalidParameter));
+        }
+        ipv4[0] = 2;
+        assert_eq!(
+            check(&ipv4),
+            Err(Error::InvalidParameter),
+            "no second address"
+        );
+        ipv4[..4].copy_from_slice(&(-1_i32).to_le_bytes());
+        assert_eq!(check(&ipv4), Err(Error::InvalidParameter));
     }
 
     #[test]

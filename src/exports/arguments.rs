@@ -39,10 +39,11 @@ pub(super) unsafe fn local_address<'a>(address: *const u8) -> Result<&'a [u8], E
     }
     // SAFETY: Forwarded; the structure is packed.
     let count = unsafe { address.cast::<i32>().read_unaligned() };
-    let length = transport_address::length(count, |at| {
-        let member = address.wrapping_add(usize::from(at)).cast::<u16>();
+    let length = transport_address::checked_length(count, |at| {
+        let header = address.wrapping_add(usize::from(at)).cast::<[u16; 2]>();
         // SAFETY: Forwarded: the structure goes on where the address before it ends.
-        unsafe { member.read_unaligned() }
+        let [length, address_type] = unsafe { header.read_unaligned() };
+        (length, address_type)
     })?;
     // SAFETY: Forwarded.
     Ok(unsafe { slice::from_raw_parts(address, usize::from(length)) })
@@ -77,7 +78,7 @@ pub(super) const unsafe fn table<T>(table: *const T) -> Result<T, Error> {
     Ok(unsafe { table.read_unaligned() })
 }
 
-/// The pieces of a connection information; a remote address is mandatory.
+/// The pieces of a connection information; a well-formed remote address is mandatory.
 ///
 /// # Safety
 ///
@@ -89,9 +90,7 @@ pub(super) unsafe fn remote<'a>(
     let information = unsafe { table(information) }?;
     // SAFETY: Forwarded.
     let address = unsafe { piece(information.RemoteAddress, information.RemoteAddressLength) }?;
-    if address.is_empty() {
-        return Err(Error::InvalidParameter);
-    }
+    transport_address::check(address)?;
     // SAFETY: Forwarded.
     let user_data = unsafe { piece(information.UserData, information.UserDataLength) }?;
     // SAFETY: Forwarded.

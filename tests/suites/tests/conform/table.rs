@@ -182,11 +182,20 @@ pub(crate) fn keep(vectors: &[Passed]) -> Result<()> {
     Ok(())
 }
 
-/// The vectors in which `routine` gave `answer`.
+/// The vectors in which `routine` gave `answer`. A cancellation is the engine's answer only where it is documented, else the
+/// transport's.
 fn by(vectors: &[Passed], routine: Routine, answer: Answer) -> Vec<&str> {
+    let cancels = documented(routine).contains(&Answer::Cancelled);
+    let gave = |answers: &Answers| match answer {
+        Answer::Cancelled => cancels && answers.has(routine, answer),
+        Answer::Passed if !cancels => {
+            answers.has(routine, answer) || answers.has(routine, Answer::Cancelled)
+        }
+        _ => answers.has(routine, answer),
+    };
     vectors
         .iter()
-        .filter(|passed| passed.answers.has(routine, answer))
+        .filter(|passed| gave(&passed.answers))
         .map(|passed| passed.id.as_str())
         .collect()
 }

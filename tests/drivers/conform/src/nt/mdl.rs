@@ -57,6 +57,11 @@ impl Buffer {
         self.mdl.as_ptr()
     }
 
+    /// The first byte.
+    pub(crate) fn start(&self) -> *mut u8 {
+        self.data.as_ptr().cast_mut()
+    }
+
     /// Number of bytes.
     pub(crate) fn length(&self) -> u32 {
         u32::try_from(self.data.len()).unwrap_or(u32::MAX)

@@ -4,6 +4,7 @@
 //! tear down what they built. Whoever runs it checks afterwards that nothing is left (`runner`).
 
 mod abi;
+mod address_forms;
 mod build;
 mod build_races;
 mod cost;
@@ -101,6 +102,7 @@ pub(crate) fn all() -> Vec<&'static Vector> {
         hostile_build::VECTORS,
         hostile_down::VECTORS,
         hostile_circuit::VECTORS,
+        address_forms::VECTORS,
         extension_tables::VECTORS,
         extension_cancel::VECTORS,
         extension_counters::VECTORS,
