@@ -14,6 +14,7 @@ use super::{End, Scenario};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
     ("tcp_echo_release_and_zero_account", End::Fine, echo),
+    ("tcp_over_ipv6", End::Fine, over_ipv6),
     ("tcp_connect_refused", End::Fine, refused),
     ("tcp_leaves_the_machine_never", End::Fine, foreign),
     (
@@ -118,6 +119,46 @@ fn echo() {
         }
     });
     system(code, port);
+    nothing_left();
+}
+
+/// A TRANSPORT_ADDRESS with one IPv6 address.
+fn ipv6(port: u16, last: u8) -> Vec<u8> {
+    let mut bytes = vec![1, 0, 0, 0, 26, 0, 23, 0];
+    bytes.extend(port.to_be_bytes());
+    bytes.extend([0; 19]);
+    bytes.push(last);
+    bytes.extend([0; 4]);
+    bytes
+}
+
+fn over_ipv6() {
+    code!(code, port, {
+        let port_number = u16::try_from(port).expect("a port");
+        let block = prepare_from(port, TAKE_ALL, &ipv6(0, 0));
+        let foreign = connect_at(block, &ipv6(port_number, 2));
+        assert_eq!(foreign, status::NETWORK_UNREACHABLE);
+        assert_eq!(connect_at(block, &ipv6(port_number, 1)), 0);
+        let buffer = pool(8);
+        put8(buffer, 7);
+        assert_eq!(transfer(block, 7, buffer, 1), (0, 1));
+        wait(block + RECEIVED);
+        assert_eq!((get(block + BYTES), get(block + RESULT)), (1, 7));
+        wait(block + DISCONNECTED);
+        assert_eq!(disconnect(block, 4), 0);
+        close(block)
+    });
+    install();
+    let listener = TcpListener::bind("[::1]:0").expect("IPv6 on the loopback interface");
+    let port = listener.local_addr().expect("a bound address").port();
+    thread::spawn(move || {
+        let (mut stream, peer) = listener.accept().expect("a connection");
+        assert!(peer.is_ipv6());
+        let mut byte = [0; 1];
+        stream.read_exact(&mut byte).expect("a byte");
+        stream.write_all(&byte).expect("the same byte");
+    });
+    system(code, port.into());
     nothing_left();
 }
 

@@ -213,16 +213,21 @@ pub(crate) fn transfer(block: u64, minor: u8, buffer: u64, length: u64) -> (i32,
 
 /// Opens address and endpoint, registers handlers, associates.
 pub(crate) fn prepare(port: u64, mode: u64) -> u64 {
+    let any = [
+        1, 0, 0, 0, 14, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+    ];
+    prepare_from(port, mode, &any)
+}
+
+/// As [`prepare`], from a local TRANSPORT_ADDRESS.
+pub(crate) fn prepare_from(port: u64, mode: u64, local: &[u8]) -> u64 {
     let block = pool(BLOCK);
     for event in [RECEIVED, DISCONNECTED, DONE] {
         nt("KeInitializeEvent", &[block + event, 1, 0]);
     }
     put(block + MODE, mode);
     put(block + PORT, port);
-    let any = [
-        1, 0, 0, 0, 14, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-    ];
-    let (handle, file) = open(ea(b"TransportAddress", &any));
+    let (handle, file) = open(ea(b"TransportAddress", local));
     put(block + ADDRESS_HANDLE, handle);
     put(block + ADDRESS, file);
     let (handle, file) = open(ea(b"ConnectionContext", &7_u64.to_le_bytes()));
@@ -256,9 +261,14 @@ pub(crate) fn connect_to(block: u64, ip: [u8; 4]) -> i32 {
         1, 0, 0, 0, 14, 0, 2, 0, port[0], port[1], ip[0], ip[1], ip[2], ip[3], 0, 0, 0, 0, 0, 0, 0,
         0,
     ];
+    connect_at(block, &address)
+}
+
+/// Connects to a remote TRANSPORT_ADDRESS.
+pub(crate) fn connect_at(block: u64, address: &[u8]) -> i32 {
     let information = pool(0x30);
-    put(information + 0x20, 22);
-    put(information + 0x28, copy(&address));
+    put(information + 0x20, address.len() as u64);
+    put(information + 0x28, copy(address));
     let limit = pool(8);
     put(limit, seconds(10).cast_unsigned());
     request(block, get(block + ENDPOINT), 3, &[0, information, 0, limit])
