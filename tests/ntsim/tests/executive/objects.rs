@@ -5,31 +5,11 @@ use super::{End, Scenario};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
     ("rundown_waits_for_the_last_reference", End::Fine, rundown),
-    (
-        "a_rundown_release_too_many_stops",
-        End::Stop("more often than acquired"),
-        rundown_underflow,
-    ),
     ("work_items_run_at_passive_in_system", End::Fine, work_items),
-    (
-        "a_work_item_queued_twice_stops",
-        End::Stop("0x000000E4"),
-        work_item_twice,
-    ),
     (
         "a_thread_can_be_waited_for_by_handle",
         End::Fine,
         thread_handle,
-    ),
-    (
-        "a_handle_closed_twice_stops",
-        End::Stop("0x00000093"),
-        close_twice,
-    ),
-    (
-        "referencing_a_bad_handle_stops",
-        End::Stop("is not open"),
-        bad_handle,
     ),
 ];
 
@@ -64,15 +44,6 @@ fn rundown() {
     system(code, 0);
 }
 
-fn rundown_underflow() {
-    extern "win64" fn code(_: u64, _: u64, _: u64, _: u64, _: u64, _: u64, _: u64, _: u64) -> u64 {
-        let block = pool(64);
-        nt("ExInitializeRundownProtection", &[block]);
-        nt("ExReleaseRundownProtection", &[block])
-    }
-    system(code, 0);
-}
-
 extern "win64" fn worker(
     block: u64,
     _: u64,
@@ -99,36 +70,6 @@ fn work_items() {
             wait(block);
         }
         0
-    }
-    system(code, 0);
-}
-
-fn work_item_twice() {
-    extern "win64" fn blocker(
-        block: u64,
-        _: u64,
-        _: u64,
-        _: u64,
-        _: u64,
-        _: u64,
-        _: u64,
-        _: u64,
-    ) -> u64 {
-        wait(block)
-    }
-    extern "win64" fn code(_: u64, _: u64, _: u64, _: u64, _: u64, _: u64, _: u64, _: u64) -> u64 {
-        let gate = event(0);
-        // Fill all worker threads, so that the item stays queued.
-        for _ in 0..32 {
-            let item = pool(32);
-            put(item + 16, blocker as *const () as u64);
-            put(item + 24, gate);
-            nt("ExQueueWorkItem", &[item, 1]);
-        }
-        let item = pool(32);
-        put(item + 16, worker as *const () as u64);
-        nt("ExQueueWorkItem", &[item, 1]);
-        nt("ExQueueWorkItem", &[item, 1])
     }
     system(code, 0);
 }
@@ -179,24 +120,6 @@ fn thread_handle() {
         assert_eq!(wait(thread), 0);
         nt("ObfDereferenceObject", &[thread]);
         nt("ZwClose", &[handle])
-    }
-    system(code, 0);
-}
-
-fn close_twice() {
-    extern "win64" fn code(_: u64, _: u64, _: u64, _: u64, _: u64, _: u64, _: u64, _: u64) -> u64 {
-        nt("ZwClose", &[0xffff_ffff_8000_1234])
-    }
-    system(code, 0);
-}
-
-fn bad_handle() {
-    extern "win64" fn code(_: u64, _: u64, _: u64, _: u64, _: u64, _: u64, _: u64, _: u64) -> u64 {
-        let body = pool(8);
-        nt(
-            "ObReferenceObjectByHandle",
-            &[0xffff_ffff_8000_1234, 0, 0, 0, body, 0],
-        )
     }
     system(code, 0);
 }

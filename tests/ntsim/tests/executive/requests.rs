@@ -12,63 +12,11 @@ use super::nt::{event, get, get8, nt, pool, put, put8, system, wait};
 use super::{End, Scenario};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    (
-        "returning_pending_unmarked_stops",
-        End::Stop("(0x23D,"),
-        || broken(4),
-    ),
-    (
-        "returning_another_status_stops",
-        End::Stop("(0x224,"),
-        || broken(5),
-    ),
-    ("forgetting_the_request_stops", End::Stop("(0x226,"), || {
-        broken(6)
-    }),
-    ("completing_with_pending_stops", End::Stop("(0x6,"), || {
-        broken(7)
-    }),
-    (
-        "sending_at_the_wrong_irql_stops",
-        End::Stop("(0x10,"),
-        send_high,
-    ),
-    (
-        "a_sent_irp_sent_again_stops",
-        End::Stop("(0x205,"),
-        send_twice,
-    ),
     ("a_request_completed_inline", End::Fine, || request(0)),
     ("a_request_completed_later_at_dispatch", End::Fine, || {
         request(1)
     }),
     ("a_request_is_reused", End::Fine, reuse),
-    (
-        "freeing_a_sent_irp_stops",
-        End::Stop("which a driver below still has"),
-        free_sent,
-    ),
-    (
-        "a_completion_to_the_end_stops",
-        End::Stop("completed to the end"),
-        to_the_end,
-    ),
-    ("freeing_twice_stops", End::Stop("was freed"), free_twice),
-    (
-        "completing_twice_stops",
-        End::Stop("0x00000044"),
-        complete_twice,
-    ),
-    (
-        "no_stack_location_left_stops",
-        End::Stop("no stack location"),
-        no_location,
-    ),
-    (
-        "sending_under_a_lock_stops",
-        End::Stop("spin lock"),
-        send_under_lock,
-    ),
     (
         "a_wait_at_apc_level_for_a_thread_irp_hangs",
         End::Hang("synchronisation event"),
@@ -78,7 +26,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ("a_user_ioctl_on_a_host_device", End::Fine, user_ioctl),
 ];
 
-/// Completes inline, later on another thread, never, or in a wrong way, by the minor function.
+/// Completes inline, or later on another thread, by the minor function.
 struct Echo;
 
 impl HostDriver for Echo {
@@ -93,21 +41,6 @@ impl HostDriver for Echo {
                     complete_at_dispatch(irp, status::SUCCESS, 42);
                     drop(hold);
                 });
-                status::PENDING
-            }
-            (0x0f, 2) => {
-                mark_pending(irp);
-                status::PENDING
-            }
-            (0x0f, 4) => status::PENDING,
-            (0x0f, 5) => {
-                complete_with(irp, status::SUCCESS, 0);
-                status::DEVICE_NOT_READY
-            }
-            (0x0f, 6) => status::SUCCESS,
-            (0x0f, 7) => {
-                mark_pending(irp);
-                complete_with(irp, status::PENDING, 0);
                 status::PENDING
             }
             _ => {
@@ -136,10 +69,6 @@ extern "win64" fn keep(
     put(event + 40, get(irp + 0x38));
     nt("KeSetEvent", &[event, 0, 0]);
     0xc000_0016
-}
-
-extern "win64" fn pass(_: u64, _: u64, _: u64, _: u64, _: u64, _: u64, _: u64, _: u64) -> u64 {
-    0
 }
 
 /// Prepares the next stack location of an IRP.
@@ -212,111 +141,6 @@ fn reuse() {
     assert_eq!(ntsim::account().total.irps, 0);
 }
 
-fn free_sent() {
-    extern "win64" fn code(
-        device: u64,
-        _: u64,
-        _: u64,
-        _: u64,
-        _: u64,
-        _: u64,
-        _: u64,
-        _: u64,
-    ) -> u64 {
-        let (block, irp) = (block(), nt("IoAllocateIrp", &[1, 0]));
-        prepare(irp, 2, keep_address(), block);
-        nt("IofCallDriver", &[device, irp]);
-        nt("IoFreeIrp", &[irp])
-    }
-    system(code, install());
-}
-
-fn to_the_end() {
-    extern "win64" fn code(
-        device: u64,
-        _: u64,
-        _: u64,
-        _: u64,
-        _: u64,
-        _: u64,
-        _: u64,
-        _: u64,
-    ) -> u64 {
-        let irp = nt("IoAllocateIrp", &[1, 0]);
-        prepare(irp, 0, pass as *const () as u64, 0);
-        nt("IofCallDriver", &[device, irp])
-    }
-    system(code, install());
-}
-
-fn free_twice() {
-    extern "win64" fn code(_: u64, _: u64, _: u64, _: u64, _: u64, _: u64, _: u64, _: u64) -> u64 {
-        let irp = nt("IoAllocateIrp", &[1, 0]);
-        nt("IoFreeIrp", &[irp]);
-        nt("IoFreeIrp", &[irp])
-    }
-    system(code, 0);
-}
-
-fn complete_twice() {
-    extern "win64" fn code(
-        device: u64,
-        _: u64,
-        _: u64,
-        _: u64,
-        _: u64,
-        _: u64,
-        _: u64,
-        _: u64,
-    ) -> u64 {
-        let (block, irp) = (block(), nt("IoAllocateIrp", &[1, 0]));
-        prepare(irp, 0, keep_address(), block);
-        nt("IofCallDriver", &[device, irp]);
-        nt("IofCompleteRequest", &[irp, 0])
-    }
-    system(code, install());
-}
-
-fn no_location() {
-    extern "win64" fn code(
-        device: u64,
-        _: u64,
-        _: u64,
-        _: u64,
-        _: u64,
-        _: u64,
-        _: u64,
-        _: u64,
-    ) -> u64 {
-        let (block, irp) = (block(), nt("IoAllocateIrp", &[1, 0]));
-        prepare(irp, 0, keep_address(), block);
-        // One IoSetNextIrpStackLocation too many.
-        put8(irp + 0x43, 1);
-        put(irp + 0xb8, irp + 0xd0);
-        nt("IofCallDriver", &[device, irp])
-    }
-    system(code, install());
-}
-
-fn send_under_lock() {
-    extern "win64" fn code(
-        device: u64,
-        _: u64,
-        _: u64,
-        _: u64,
-        _: u64,
-        _: u64,
-        _: u64,
-        _: u64,
-    ) -> u64 {
-        let (block, irp, lock) = (block(), nt("IoAllocateIrp", &[1, 0]), pool(8));
-        prepare(irp, 0, keep_address(), block);
-        nt("KeAcquireSpinLockRaiseToDpc", &[lock]);
-        nt("IofCallDriver", &[device, irp])
-    }
-    system(code, install());
-}
-
 fn thread_irp(irql: u64) {
     extern "win64" fn code(
         argument: u64,
@@ -360,67 +184,4 @@ fn user_ioctl() {
         Some(ntsim::NtStatus(status::OBJECT_NAME_NOT_FOUND))
     );
     assert_eq!(ntsim::ob::all(ntsim::ob::ObjectKind::File).len(), 0);
-}
-
-fn broken(minor: u64) {
-    extern "win64" fn code(
-        argument: u64,
-        _: u64,
-        _: u64,
-        _: u64,
-        _: u64,
-        _: u64,
-        _: u64,
-        _: u64,
-    ) -> u64 {
-        let (block, irp) = (block(), nt("IoAllocateIrp", &[1, 0]));
-        prepare(
-            irp,
-            u8::try_from(get(argument + 8)).unwrap_or(0),
-            keep_address(),
-            block,
-        );
-        nt("IofCallDriver", &[get(argument), irp])
-    }
-    let arguments = [install(), minor];
-    system(code, super::nt::at(&arguments));
-}
-
-fn send_high() {
-    extern "win64" fn code(
-        device: u64,
-        _: u64,
-        _: u64,
-        _: u64,
-        _: u64,
-        _: u64,
-        _: u64,
-        _: u64,
-    ) -> u64 {
-        let (block, irp) = (block(), nt("IoAllocateIrp", &[1, 0]));
-        prepare(irp, 0, keep_address(), block);
-        nt("KfRaiseIrql", &[3]);
-        nt("IofCallDriver", &[device, irp])
-    }
-    system(code, install());
-}
-
-fn send_twice() {
-    extern "win64" fn code(
-        device: u64,
-        _: u64,
-        _: u64,
-        _: u64,
-        _: u64,
-        _: u64,
-        _: u64,
-        _: u64,
-    ) -> u64 {
-        let (block, irp) = (block(), nt("IoAllocateIrp", &[2, 0]));
-        prepare(irp, 2, keep_address(), block);
-        nt("IofCallDriver", &[device, irp]);
-        prepare(irp, 2, keep_address(), block);
-        nt("IofCallDriver", &[device, irp])
-    }
-    system(code, install());
 }

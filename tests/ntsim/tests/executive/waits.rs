@@ -15,51 +15,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         End::Hang("notification event"),
         hang,
     ),
-    (
-        "waiting_at_dispatch_stops",
-        End::Stop("(0x121, 0x2"),
-        wait_at_dispatch,
-    ),
-    (
-        "waiting_under_a_lock_stops",
-        End::Stop("spin lock"),
-        wait_under_lock,
-    ),
-    (
-        "releasing_a_foreign_lock_stops",
-        End::Stop("does not hold"),
-        foreign_release,
-    ),
-    (
-        "a_recursive_lock_stops",
-        End::Stop("acquired twice"),
-        recursive_lock,
-    ),
-    (
-        "a_release_to_the_wrong_irql_stops",
-        End::Stop("NewIrql"),
-        wrong_irql,
-    ),
-    (
-        "freeing_a_running_timer_stops",
-        End::Stop("(0x15,"),
-        free_timer,
-    ),
-    (
-        "freeing_an_event_that_is_waited_for_stops",
-        End::Stop("used by a wait"),
-        free_waited,
-    ),
-    (
-        "leaving_a_region_never_entered_stops",
-        End::Stop("(0x3E,"),
-        leave_region,
-    ),
-    (
-        "a_dpc_that_changes_the_irql_stops",
-        End::Stop("DPC returned"),
-        bad_dpc,
-    ),
+    ("a_region_disables_apcs", End::Fine, region),
     ("a_lock_excludes", End::Fine, lock_excludes),
     ("affinity_waits_for_the_processor", End::Fine, affinity),
 ];
@@ -192,71 +148,6 @@ fn hang() {
     system(code, 0);
 }
 
-fn wait_at_dispatch() {
-    extern "win64" fn code(_: u64, _: u64, _: u64, _: u64, _: u64, _: u64, _: u64, _: u64) -> u64 {
-        let (event, nothing) = (event(0), 0_i64);
-        nt("KfRaiseIrql", &[2]);
-        assert_eq!(
-            nt("KeWaitForSingleObject", &[event, 0, 0, 0, at(&nothing)]),
-            0x102
-        );
-        wait(event)
-    }
-    system(code, 0);
-}
-
-fn wait_under_lock() {
-    extern "win64" fn code(_: u64, _: u64, _: u64, _: u64, _: u64, _: u64, _: u64, _: u64) -> u64 {
-        let lock = pool(8);
-        nt("KeAcquireSpinLockRaiseToDpc", &[lock]);
-        nt("KeLowerIrql", &[0])
-    }
-    system(code, 0);
-}
-
-fn foreign_release() {
-    extern "win64" fn holder(
-        lock: u64,
-        _: u64,
-        _: u64,
-        _: u64,
-        _: u64,
-        _: u64,
-        _: u64,
-        _: u64,
-    ) -> u64 {
-        nt("KfRaiseIrql", &[2]);
-        nt("KeReleaseSpinLock", &[lock, 0])
-    }
-    extern "win64" fn code(_: u64, _: u64, _: u64, _: u64, _: u64, _: u64, _: u64, _: u64) -> u64 {
-        let lock = pool(8);
-        nt("KeAcquireSpinLockRaiseToDpc", &[lock]);
-        start(holder, lock);
-        loop {
-            std::hint::spin_loop();
-        }
-    }
-    system(code, 0);
-}
-
-fn recursive_lock() {
-    extern "win64" fn code(_: u64, _: u64, _: u64, _: u64, _: u64, _: u64, _: u64, _: u64) -> u64 {
-        let lock = pool(8);
-        nt("KeAcquireSpinLockRaiseToDpc", &[lock]);
-        nt("KeAcquireSpinLockRaiseToDpc", &[lock])
-    }
-    system(code, 0);
-}
-
-fn wrong_irql() {
-    extern "win64" fn code(_: u64, _: u64, _: u64, _: u64, _: u64, _: u64, _: u64, _: u64) -> u64 {
-        let lock = pool(8);
-        nt("KeAcquireSpinLockRaiseToDpc", &[lock]);
-        nt("KeReleaseSpinLock", &[lock, 1])
-    }
-    system(code, 0);
-}
-
 fn lock_excludes() {
     extern "win64" fn adder(
         block: u64,
@@ -323,58 +214,12 @@ fn affinity() {
     );
 }
 
-fn free_timer() {
-    extern "win64" fn code(_: u64, _: u64, _: u64, _: u64, _: u64, _: u64, _: u64, _: u64) -> u64 {
-        let timer = pool(64);
-        nt("KeInitializeTimer", &[timer]);
-        nt("KeSetTimer", &[timer, seconds(50).cast_unsigned(), 0]);
-        nt("ExFreePoolWithTag", &[timer, 0x7473_6574])
-    }
-    system(code, 0);
-}
-
-fn free_waited() {
-    extern "win64" fn waiter(
-        object: u64,
-        _: u64,
-        _: u64,
-        _: u64,
-        _: u64,
-        _: u64,
-        _: u64,
-        _: u64,
-    ) -> u64 {
-        wait(object)
-    }
-    extern "win64" fn code(_: u64, _: u64, _: u64, _: u64, _: u64, _: u64, _: u64, _: u64) -> u64 {
-        let (object, pause) = (event(0), seconds(1));
-        start(waiter, object);
-        nt("KeDelayExecutionThread", &[0, 0, at(&pause)]);
-        nt("ExFreePoolWithTag", &[object, 0x7473_6574])
-    }
-    system(code, 0);
-}
-
-fn leave_region() {
+fn region() {
     extern "win64" fn code(_: u64, _: u64, _: u64, _: u64, _: u64, _: u64, _: u64, _: u64) -> u64 {
         nt("KeEnterCriticalRegion", &[]);
         assert_eq!(nt("KeAreApcsDisabled", &[]), 1);
         assert_eq!(nt("KeAreAllApcsDisabled", &[]), 0);
-        nt("KeLeaveCriticalRegion", &[]);
         nt("KeLeaveCriticalRegion", &[])
-    }
-    system(code, 0);
-}
-
-fn bad_dpc() {
-    extern "win64" fn dpc(_: u64, _: u64, _: u64, _: u64, _: u64, _: u64, _: u64, _: u64) -> u64 {
-        nt("KeLowerIrql", &[0])
-    }
-    extern "win64" fn code(_: u64, _: u64, _: u64, _: u64, _: u64, _: u64, _: u64, _: u64) -> u64 {
-        let (object, event) = (pool(64), event(0));
-        nt("KeInitializeDpc", &[object, dpc as *const () as u64, 0]);
-        nt("KeInsertQueueDpc", &[object, 0, 0]);
-        wait(event)
     }
     system(code, 0);
 }

@@ -1,7 +1,7 @@
 //! Scenarios about pool and memory descriptor lists.
 
 use crate::driver::Builder;
-use crate::scenarios::{Bench, NON_PAGED, PAGED, TAG, boot, pool, raised};
+use crate::scenarios::{Bench, NON_PAGED, TAG, boot, pool};
 use ntsim::{Options, TraceMode};
 
 pub(crate) fn pool_is_zeroed_aligned_and_accounted() {
@@ -16,66 +16,6 @@ pub(crate) fn pool_is_zeroed_aligned_and_accounted() {
     bench.call("do_ExFreePoolWithTag", &[block, TAG]);
     bench.call("do_ExFreePool", &[page]);
     bench.unload();
-}
-
-pub(crate) fn pool_double_free() {
-    let bench = Bench::new(pool);
-    let block = bench.allocate(20);
-    bench.call("do_ExFreePool", &[block]);
-    bench.call("do_ExFreePool", &[block]);
-}
-
-pub(crate) fn pool_use_after_free() {
-    let bench = Bench::new(pool);
-    let block = bench.allocate(20);
-    bench.call("do_ExFreePool", &[block]);
-    bench.call("peek", &[block]);
-}
-
-pub(crate) fn pool_overrun() {
-    let bench = Bench::new(pool);
-    let block = bench.allocate(32);
-    bench.call("poke", &[block + 32]);
-}
-
-pub(crate) fn pool_overrun_of_slack() {
-    let bench = Bench::new(pool);
-    let block = bench.allocate(20);
-    bench.call("poke", &[block + 20]);
-    bench.call("do_ExFreePool", &[block]);
-}
-
-pub(crate) fn pool_underrun() {
-    let bench = Bench::new(pool);
-    let block = bench.allocate(20);
-    bench.call("poke", &[block - 1]);
-    bench.call("do_ExFreePool", &[block]);
-}
-
-pub(crate) fn pool_foreign_free() {
-    Bench::new(pool).call("do_ExFreePool", &[0x6000_1234_0000]);
-}
-
-pub(crate) fn pool_wrong_tag() {
-    let bench = Bench::new(pool);
-    let block = bench.allocate(20);
-    bench.call(
-        "do_ExFreePoolWithTag",
-        &[block, u64::from(u32::from_le_bytes(*b"Else"))],
-    );
-}
-
-pub(crate) fn pool_zero_bytes() {
-    Bench::new(pool).allocate(0);
-}
-
-pub(crate) fn pool_paged_at_dispatch() {
-    Bench::new(|driver| raised(driver, "ExAllocatePool2"))
-        .call("raised_ExAllocatePool2", &[PAGED, 8, TAG]);
-}
-
-pub(crate) fn pool_free_of_null() {
-    Bench::new(pool).call("do_ExFreePool", &[0]);
 }
 
 pub(crate) fn pool_leak_at_unload() {
@@ -156,18 +96,4 @@ pub(crate) fn mdl_life() {
     bench.call("do_IoFreeMdl", &[whole]);
     bench.call("do_ExFreePool", &[block]);
     bench.unload();
-}
-
-pub(crate) fn mdl_of_paged_pool() {
-    let bench = Bench::new(mdl);
-    let block = bench.call("do_ExAllocatePool2", &[PAGED, 100, TAG]);
-    let mdl = bench.call("do_IoAllocateMdl", &[block, 100, 0, 0, 0]);
-    bench.call("do_MmBuildMdlForNonPagedPool", &[mdl]);
-}
-
-pub(crate) fn mdl_freed_twice() {
-    let bench = Bench::new(mdl);
-    let mdl = bench.call("do_IoAllocateMdl", &[0x6000_0000_1000, 100, 0, 0, 0]);
-    bench.call("do_IoFreeMdl", &[mdl]);
-    bench.call("do_IoFreeMdl", &[mdl]);
 }
