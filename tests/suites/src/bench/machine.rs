@@ -27,6 +27,8 @@ impl Machine {
         ntsim::boot(ntsim::Options {
             trace: TraceMode::Off,
             special_pool: false,
+            force_irql: false,
+            deadlock_detection: false,
             ..ntsim::Options::default()
         });
         let load = |name: &str| -> Result<Driver> {
