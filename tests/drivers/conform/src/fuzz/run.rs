@@ -68,7 +68,10 @@ fn in_thread(program: &[Step]) -> Outcome {
     }
     clean()?;
     let before = sim::engine_account();
-    TRANSPORT.update(|state| state.dispatch_allowed = true);
+    TRANSPORT.update(|state| {
+        state.dispatch_allowed = true;
+        state.log_may_end = true;
+    });
     calls::reset();
     let mut world = World::new()?;
     later::open();
