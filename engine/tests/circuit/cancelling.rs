@@ -57,12 +57,14 @@ fn cancelled_against(tally: &Tally, others: &[Act]) {
 
 #[test]
 fn cancel_against_the_connect() {
-    explore(|tally| cancelled_against(tally, &[]));
+    explore("connect against cancel", |tally| {
+        cancelled_against(tally, &[])
+    });
 }
 
 #[test]
 fn cancel_against_everybody_else() {
-    explore(|tally| {
+    explore("connect against cancel and another", |tally| {
         let other = one_of(&[Act::Initiate, Act::Remote, Act::TearDown]);
         cancelled_against(tally, &[other, Act::Indicate]);
     });

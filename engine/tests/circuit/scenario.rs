@@ -78,6 +78,7 @@ impl Act {
     const fn label(self) -> &'static str {
         match self {
             Self::Initiate => "initiate",
+            Self::Cancel => "cancel",
             Self::TearDown => "tear-down",
             Self::Remote => "remote",
             Self::Peer => "peer",
