@@ -55,8 +55,9 @@ pub(super) fn build(world: &mut World, step: &Step) {
         10 => 0,
         11 => 1025,
         12 => u32::MAX,
-        13 => 40,
-        _ => (step.a >> 4) % 1024,
+        // With more, the engine's tables grow, which they keep.
+        13 => 24,
+        _ => (step.a >> 4) % 32,
     };
     // An array that is refused unseen need not be as long as it is said to be.
     let mut addresses: Vec<*mut RXCE_ADDRESS> = Vec::new();
