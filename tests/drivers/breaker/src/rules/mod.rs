@@ -8,6 +8,7 @@ mod memory;
 mod object;
 mod pool;
 mod unload;
+mod wait;
 
 use crate::driver::Bench;
 
@@ -32,6 +33,7 @@ pub(crate) fn find(name: &str) -> Option<Routine> {
         mdl::TABLE,
         irql::TABLE,
         lock::TABLE,
+        wait::TABLE,
         object::TABLE,
         irp::TABLE,
         unload::TABLE,
