@@ -13,6 +13,7 @@ mod command;
 mod demo;
 mod drivers;
 mod evidence;
+mod explore;
 mod fuzz;
 mod image;
 mod peers;
@@ -46,6 +47,8 @@ enum Errand {
     Demo(demo::Options),
     /// Prints what the last test run counted: answers seen, points swept, schedules explored, inputs executed.
     Evidence(evidence::Options),
+    /// Runs the races of a circuit under chosen orders of their threads.
+    Explore(explore::Options),
     /// Lets storms loose on the drivers, with fresh seeds, until one fails or the time is over.
     Soak(soak::Options),
     /// Runs hostile inputs with fresh seeds, until one finds something or the time is over.
@@ -62,6 +65,7 @@ fn main() -> ExitCode {
         Errand::CheckImage => check_images(),
         Errand::Demo(options) => demo::run(&options).map(|()| ExitCode::SUCCESS),
         Errand::Evidence(options) => evidence::run(&options).map(|()| ExitCode::SUCCESS),
+        Errand::Explore(options) => explore::run(&options).map(|()| ExitCode::SUCCESS),
         Errand::Fuzz(options) => fuzz::run(&options).map(|()| ExitCode::SUCCESS),
         Errand::Soak(options) => soak::run(&options).map(|()| ExitCode::SUCCESS),
         Errand::Test => test::run(),

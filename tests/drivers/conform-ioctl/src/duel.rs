@@ -11,8 +11,9 @@ pub struct DuelRequest {
     pub rounds: u32,
 }
 
-/// The duels by name: what runs at the same time. `answer` is the transport, which ends what it holds.
-pub const DUELS: [&str; 16] = [
+/// The duels by name: what runs at the same time. The last ones are parts of
+/// the driver itself, `racy` with a known defect, `fixed` without it.
+pub const DUELS: [&str; 24] = [
     "initiate/initiate",
     "initiate/tear-down",
     "initiate/remote-release",
@@ -29,6 +30,14 @@ pub const DUELS: [&str; 16] = [
     "receive/tear-down",
     "request/tear-down",
     "query/tear-down",
+    "racy/lost-update",
+    "fixed/lost-update",
+    "racy/lock-order",
+    "fixed/lock-order",
+    "racy/lost-wake-up",
+    "fixed/lost-wake-up",
+    "racy/plain-memory",
+    "fixed/plain-memory",
 ];
 
 /// Output of `IOCTL_DUEL`.

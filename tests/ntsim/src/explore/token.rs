@@ -35,7 +35,7 @@ pub struct Report {
     pub last: Schedule,
     /// The one that an exhaustive search runs next.
     pub next: Schedule,
-    /// What the last schedule did, in one number: who came to which decision, and who went on.
+    /// What the schedules did, in one number: who came to which decision, and who went on.
     pub hash: u64,
     /// How often a thread was preempted in the last schedule, between two instructions or at a call.
     pub preempted: usize,
@@ -410,6 +410,7 @@ pub(super) fn search(plan: Plan, images: &[&str]) {
     let mut session = session();
     session.stepping = plan.steps();
     session.search = Some(Search::new(plan));
+    session.hash = 0xCBF2_9CE4_8422_2325;
     session.images = images.iter().map(|&image| image.to_owned()).collect();
 }
 
@@ -423,7 +424,6 @@ pub(super) fn begin() -> bool {
             trace::set_recording(true);
         }
         session.seen.clear();
-        session.hash = 0xCBF2_9CE4_8422_2325;
         session.preempted = 0;
         let me = session.current;
         if let Some(me) = me {

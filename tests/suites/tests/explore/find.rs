@@ -41,6 +41,22 @@ impl Way {
         }
     }
 
+    pub(crate) const fn priorities(seed: u64, schedules: u64) -> Self {
+        Self::Pct {
+            seed,
+            changes: 3,
+            schedules,
+        }
+    }
+
+    pub(crate) const fn steps(seed: u64, schedules: u64) -> Self {
+        Self::Random {
+            seed,
+            stepping: true,
+            schedules,
+        }
+    }
+
     /// Whether it ends by itself.
     pub(crate) const fn ends(self) -> bool {
         matches!(self, Self::Exhaustive { .. })

@@ -2,10 +2,11 @@
 //!
 //! Each round builds the stack, lets the parts go at once, each in a thread of its own, judges the outcome, and takes the
 //! stack down. Where the kernel offers schedules (`NtsimExplore`) the race runs under each of them; elsewhere it just runs.
-//! `crew` is the threads, `parts` what they do, `table` which parts meet and how they may end, `rounds` the loop.
+//! `crew` is the threads, `parts` what they do (`racy`: with a defect on purpose), `table` which parts meet and how they may end, `rounds` the loop.
 
 mod crew;
 mod parts;
+mod racy;
 mod rounds;
 mod stage;
 mod table;

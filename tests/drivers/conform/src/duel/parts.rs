@@ -4,7 +4,7 @@ use super::stage::Stage;
 use crate::{
     engine,
     fixture::{self, query, send},
-    nt::status,
+    nt::{sim, status},
     transport::{self, Kind, Personality, Script, TRANSPORT},
 };
 
@@ -52,11 +52,13 @@ pub(super) fn ask(stage: &Stage) -> i32 {
 
 /// The peer has closed its side.
 pub(super) fn remote_release(stage: &Stage) -> i32 {
+    sim::here();
     transport::disconnect(stage.endpoint, RELEASE).unwrap_or(NOTHING)
 }
 
 /// The peer has reset the circuit.
 pub(super) fn remote_abort(stage: &Stage) -> i32 {
+    sim::here();
     transport::disconnect(stage.endpoint, ABORT).unwrap_or(NOTHING)
 }
 
@@ -64,6 +66,7 @@ pub(super) fn remote_abort(stage: &Stage) -> i32 {
 pub(super) fn remote_abort_other(stage: &Stage) -> i32 {
     match TRANSPORT.read(|state| state.endpoint_on(Personality::Orderly)) {
         Some(endpoint) if endpoint != stage.endpoint => {
+            sim::here();
             transport::disconnect(endpoint, ABORT).unwrap_or(NOTHING)
         }
         _ => NOTHING,
@@ -72,17 +75,20 @@ pub(super) fn remote_abort_other(stage: &Stage) -> i32 {
 
 /// The address has failed.
 pub(super) fn address_error(stage: &Stage) -> i32 {
+    sim::here();
     transport::error(stage.address, status::LINK_FAILED).unwrap_or(NOTHING)
 }
 
 /// Data has come.
 pub(super) fn receive(stage: &Stage) -> i32 {
+    sim::here();
     let indicated = transport::receive(stage.endpoint, &mut [1, 2, 3, 4], 4);
     indicated.map_or(NOTHING, |indication| indication.status)
 }
 
 /// Data has come, and more is to come.
 pub(super) fn receive_more(stage: &Stage) -> i32 {
+    sim::here();
     let indicated = transport::receive(stage.endpoint, &mut [1, 2, 3, 4], 16);
     indicated.map_or(NOTHING, |indication| indication.status)
 }

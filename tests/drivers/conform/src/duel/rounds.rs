@@ -14,15 +14,13 @@ use crate::{
     nt::{
         sim::{self, Account},
         thread::Thread,
-        time::SECOND,
+        time::{FOREVER, SECOND},
         watch::Watch,
     },
     outcome::{Outcome, Trouble, same},
     runner,
 };
 
-/// Longest that a duel may take, in virtual time or in real one.
-const LIMIT: i64 = 24 * 3600 * SECOND;
 /// Rounds before the balance is taken: the engine has then grown what it keeps.
 const WARM_UP: u32 = 3;
 
@@ -48,7 +46,7 @@ pub(crate) fn run(request: DuelRequest) -> DuelResult {
         result
     });
     let ended = thread.and_then(|thread| {
-        while !thread.ends_within(LIMIT) {}
+        while !thread.ends_within(FOREVER) {}
         thread.join("the duel")
     });
     ended.unwrap_or_else(|trouble| DuelResult {
@@ -98,7 +96,11 @@ fn round(
     schedules: bool,
 ) -> Outcome<Option<([i32; MOST], [usize; COUNTS])>> {
     runner::clean()?;
-    stage.set(duel.more)?;
+    if duel.bare {
+        stage.bare();
+    } else {
+        stage.set(duel.more)?;
+    }
     for &kind in duel.held {
         parts::hold(kind);
     }
@@ -116,7 +118,7 @@ fn round(
     // What is still under way (handles that are closed in other threads) comes to its end.
     pause();
     let seen = Seen {
-        answers: answers?,
+        answers,
         counts: stage.counts(),
         stage,
     };

@@ -2,7 +2,7 @@
 
 use rxce_client::{RXCE_CONNECTION, RXCE_VC};
 
-use super::crew::no_memory;
+use super::{crew::no_memory, racy::Racy};
 use crate::{
     client::{self, Answer, CLIENT, Call},
     fixture::{self, Fixture, buffer},
@@ -27,6 +27,7 @@ pub(super) struct Stage {
     pub(super) address: usize,
     pub(super) data: Buffer,
     pub(super) room: Buffer,
+    pub(super) racy: Racy,
     before: [usize; COUNTS],
 }
 
@@ -46,9 +47,16 @@ impl Stage {
             address: usize::MAX,
             data: buffer(b"duel")?,
             room: Buffer::new(&[0; 16]).ok_or_else(no_memory)?,
+            racy: Racy::new(),
             before: [0; COUNTS],
             fixture,
         })
+    }
+
+    /// For parts that share nothing but a few numbers.
+    pub(super) fn bare(&mut self) {
+        self.racy.reset();
+        self.before = now();
     }
 
     /// Builds the stack. With `more`, the client asks for more data than is indicated to it.

@@ -2,6 +2,7 @@
 
 use super::{
     parts::{self, NOTHING},
+    racy,
     stage::{Part, Stage},
 };
 use crate::{
@@ -24,6 +25,8 @@ pub(super) struct Duel {
     pub(super) held: &'static [Kind],
     /// The client asks for more data than was indicated.
     pub(super) more: bool,
+    /// There is no circuit: the parts are of [`super::racy`].
+    pub(super) bare: bool,
     /// Judges what the parts answered and what was seen.
     pub(super) judge: fn(&Seen) -> Outcome,
 }
@@ -97,6 +100,7 @@ pub(super) const TABLE: [Duel; conform_ioctl::DUELS.len()] = [
         parts: &[parts::initiate, parts::initiate, parts::answer],
         held: &[Kind::Release],
         more: false,
+        bare: false,
         judge: |seen| {
             // R1.
             seen.answered(0, &[SUCCESS])?;
@@ -111,6 +115,7 @@ pub(super) const TABLE: [Duel; conform_ioctl::DUELS.len()] = [
         parts: &[parts::initiate, parts::tear_down, parts::answer],
         held: &[Kind::Release],
         more: false,
+        bare: false,
         judge: |seen| {
             // R3.
             seen.answered(0, &[SUCCESS, INVALID_PARAMETER])?;
@@ -125,6 +130,7 @@ pub(super) const TABLE: [Duel; conform_ioctl::DUELS.len()] = [
         parts: &[parts::initiate, parts::remote_release, parts::answer],
         held: &[Kind::Release],
         more: false,
+        bare: false,
         judge: |seen| {
             // R2: our RELEASE, or the acknowledgement of theirs; the client is told if the event came first.
             seen.answered(0, &[SUCCESS])?;
@@ -141,6 +147,7 @@ pub(super) const TABLE: [Duel; conform_ioctl::DUELS.len()] = [
         parts: &[parts::initiate, parts::remote_abort, parts::answer],
         held: &[Kind::Release],
         more: false,
+        bare: false,
         judge: |seen| {
             // R2: whoever came first found the circuit active.
             seen.answered(0, &[SUCCESS])?;
@@ -161,6 +168,7 @@ pub(super) const TABLE: [Duel; conform_ioctl::DUELS.len()] = [
         parts: &[parts::tear_down, parts::tear_down, parts::answer],
         held: &[Kind::Release],
         more: false,
+        bare: false,
         judge: |seen| {
             // R5.
             let [one, two, ..] = seen.answers;
@@ -177,6 +185,7 @@ pub(super) const TABLE: [Duel; conform_ioctl::DUELS.len()] = [
         parts: &[parts::tear_down, parts::remote_release, parts::answer],
         held: &[Kind::Release],
         more: false,
+        bare: false,
         judge: |seen| {
             // R4.
             seen.answered(0, &[SUCCESS])?;
@@ -193,6 +202,7 @@ pub(super) const TABLE: [Duel; conform_ioctl::DUELS.len()] = [
         parts: &[parts::tear_down, parts::remote_abort, parts::answer],
         held: &[Kind::Release],
         more: false,
+        bare: false,
         judge: |seen| {
             // R4.
             seen.answered(0, &[SUCCESS])?;
@@ -210,6 +220,7 @@ pub(super) const TABLE: [Duel; conform_ioctl::DUELS.len()] = [
         parts: &[parts::tear_down, parts::address_error, parts::answer],
         held: &[Kind::Release],
         more: false,
+        bare: false,
         judge: |seen| {
             // R10.
             seen.answered(0, &[SUCCESS])?;
@@ -226,6 +237,7 @@ pub(super) const TABLE: [Duel; conform_ioctl::DUELS.len()] = [
         parts: &[parts::build_other, parts::initiate_other, parts::answer],
         held: &[Kind::Connect],
         more: false,
+        bare: false,
         judge: |seen| {
             // R14.
             seen.answered(1, &[SUCCESS, INVALID_PARAMETER])?;
@@ -238,6 +250,7 @@ pub(super) const TABLE: [Duel; conform_ioctl::DUELS.len()] = [
         parts: &[parts::build_other, parts::tear_down_other, parts::answer],
         held: &[Kind::Connect],
         more: false,
+        bare: false,
         judge: |seen| {
             // R14: tear-down refuses while it is built.
             seen.answered(0, &[SUCCESS])?;
@@ -258,6 +271,7 @@ pub(super) const TABLE: [Duel; conform_ioctl::DUELS.len()] = [
         parts: &[parts::build_other, parts::remote_abort_other, parts::answer],
         held: &[Kind::Connect],
         more: false,
+        bare: false,
         judge: |seen| {
             // What comes before the connect fails the build; what comes after it is delivered when the circuit is built.
             seen.answered(0, &[SUCCESS, CONNECTION_ABORTED])?;
@@ -283,6 +297,7 @@ pub(super) const TABLE: [Duel; conform_ioctl::DUELS.len()] = [
         parts: &[parts::send_data, parts::tear_down, parts::answer],
         held: &[Kind::Send],
         more: false,
+        bare: false,
         judge: |seen| {
             // R7: a send that was taken completes once, before the tear-down returns.
             seen.answered(0, &[SUCCESS, CONNECTION_DISCONNECTED])?;
@@ -297,6 +312,7 @@ pub(super) const TABLE: [Duel; conform_ioctl::DUELS.len()] = [
         parts: &[parts::send_data, parts::initiate, parts::answer],
         held: &[Kind::Send, Kind::Release],
         more: false,
+        bare: false,
         judge: |seen| {
             // R6.
             seen.answered(0, &[SUCCESS, CONNECTION_DISCONNECTED])?;
@@ -311,6 +327,7 @@ pub(super) const TABLE: [Duel; conform_ioctl::DUELS.len()] = [
         parts: &[parts::receive, parts::tear_down],
         held: &[],
         more: false,
+        bare: false,
         judge: |seen| {
             seen.answered(0, &[SUCCESS, DATA_NOT_ACCEPTED])?;
             seen.answered(1, &[SUCCESS])?;
@@ -330,6 +347,7 @@ pub(super) const TABLE: [Duel; conform_ioctl::DUELS.len()] = [
         ],
         held: &[],
         more: true,
+        bare: false,
         judge: |seen| {
             // A request that the client asked for is answered by one DataReady.
             let allowed = [MORE_PROCESSING_REQUIRED, SUCCESS, DATA_NOT_ACCEPTED];
@@ -350,6 +368,7 @@ pub(super) const TABLE: [Duel; conform_ioctl::DUELS.len()] = [
         parts: &[parts::ask, parts::tear_down, parts::answer],
         held: &[Kind::Query],
         more: false,
+        bare: false,
         judge: |seen| {
             seen.answered(1, &[SUCCESS])?;
             seen.callbacks([0; 5])?;
@@ -357,7 +376,65 @@ pub(super) const TABLE: [Duel; conform_ioctl::DUELS.len()] = [
             seen.torn_down()
         },
     },
+    racy(
+        "racy/lost-update",
+        &[racy::add_in_two_holds, racy::add_in_two_holds],
+        |seen| same("the sum", seen.stage.racy.number(), 2),
+    ),
+    racy(
+        "fixed/lost-update",
+        &[racy::add_in_one_hold, racy::add_in_one_hold],
+        |seen| same("the sum", seen.stage.racy.number(), 2),
+    ),
+    racy(
+        "racy/lock-order",
+        &[racy::first_then_second, racy::second_then_first],
+        |_| Ok(()),
+    ),
+    racy(
+        "fixed/lock-order",
+        &[racy::first_then_second, racy::first_then_second],
+        |_| Ok(()),
+    ),
+    racy(
+        "racy/lost-wake-up",
+        &[racy::look_then_clear, racy::tell],
+        |_| Ok(()),
+    ),
+    racy(
+        "fixed/lost-wake-up",
+        &[racy::clear_then_look, racy::tell],
+        |_| Ok(()),
+    ),
+    racy(
+        "racy/plain-memory",
+        &[racy::take_in_two_steps, racy::take_in_two_steps],
+        |seen| {
+            let [one, two, _] = seen.answers;
+            same("how many won", one + two, 1)
+        },
+    ),
+    racy(
+        "fixed/plain-memory",
+        &[racy::take_in_one_step, racy::take_in_one_step],
+        |seen| {
+            let [one, two, _] = seen.answers;
+            same("how many won", one + two, 1)
+        },
+    ),
 ];
+
+/// A duel without a circuit.
+const fn racy(name: &'static str, parts: &'static [Part], judge: fn(&Seen) -> Outcome) -> Duel {
+    Duel {
+        name,
+        parts,
+        held: &[],
+        more: false,
+        bare: true,
+        judge,
+    }
+}
 
 /// The second circuit is built, or its structure is zero.
 fn built(seen: &Seen) -> Outcome {

@@ -1,7 +1,7 @@
 //! Notification events.
 
 use alloc::boxed::Box;
-use core::cell::UnsafeCell;
+use core::{cell::UnsafeCell, ptr};
 
 use wdk_sys::{KEVENT, PKEVENT, ntddk};
 
@@ -52,8 +52,13 @@ impl Event {
 ///
 /// `object` is a dispatcher object that outlives the call. IRQL `<= APC_LEVEL`.
 pub(crate) unsafe fn wait_for(object: *mut core::ffi::c_void, limit: i64) -> bool {
-    let mut timeout = time::relative(limit);
+    let mut relative = time::relative(limit);
+    let timeout = if limit == time::FOREVER {
+        ptr::null_mut()
+    } else {
+        &raw mut relative
+    };
     // SAFETY: Forwarded from this function's contract; 0 = Executive, KernelMode, not alertable.
-    let result = unsafe { ntddk::KeWaitForSingleObject(object, 0, 0, 0, &raw mut timeout) };
+    let result = unsafe { ntddk::KeWaitForSingleObject(object, 0, 0, 0, timeout) };
     result == status::SUCCESS
 }

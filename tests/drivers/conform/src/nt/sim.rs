@@ -180,6 +180,15 @@ pub(crate) fn begin_schedule() -> Option<bool> {
     explore(1)
 }
 
+/// Something else could happen here: a driver is about to be called without the kernel.
+///
+/// # IRQL
+///
+/// `PASSIVE_LEVEL`.
+pub(crate) fn here() {
+    explore(2);
+}
+
 /// The end of that.
 pub(crate) fn end_schedule() {
     explore(0);

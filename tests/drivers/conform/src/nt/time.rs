@@ -10,6 +10,9 @@ pub(crate) const SECOND: i64 = 10_000_000;
 /// Longest that a helper waits for something the engine must do: far past its own 10 s and 30 s deadlines.
 pub(crate) const PATIENCE: i64 = 120 * SECOND;
 
+/// No limit. What hangs then is reported where it hangs, by a kernel that can tell.
+pub(crate) const FOREVER: i64 = i64::MAX;
+
 /// A relative time-out in the form that waits take.
 pub(crate) fn relative(interval: i64) -> LARGE_INTEGER {
     LARGE_INTEGER {
