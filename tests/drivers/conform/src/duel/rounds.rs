@@ -12,9 +12,9 @@ use super::{
 };
 use crate::{
     nt::{
-        sim::{self, Account},
+        sim::{self, Account, Order},
         thread::Thread,
-        time::{FOREVER, SECOND},
+        time::{self, FOREVER, SECOND},
         watch::Watch,
     },
     outcome::{Outcome, Trouble, same},
@@ -104,17 +104,23 @@ fn round(
     for &kind in duel.held {
         parts::hold(kind);
     }
-    let chosen = if schedules {
+    let order = if schedules {
         sim::begin_schedule()
     } else {
-        None
+        Order::Free
     };
-    if chosen == Some(false) {
+    if order == Order::NoneLeft {
         stage.fixture.clear()?;
         return Ok(None);
     }
+    let began = time::now();
     let answers = crew.play(duel.parts, stage);
+    let ended = time::now();
     sim::end_schedule();
+    if order == Order::Chosen && !duel.more {
+        // The transport answers everything, so that nothing has to be given up after a time.
+        same("the time at the end", ended, began)?;
+    }
     // What is still under way (handles that are closed in other threads) comes to its end.
     pause();
     let seen = Seen {

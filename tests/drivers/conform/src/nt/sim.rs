@@ -168,16 +168,31 @@ impl Faults {
 
 type Explore = unsafe extern "system" fn(u8) -> u8;
 
-fn explore(what: u8) -> Option<bool> {
+fn explore(what: u8) -> Option<u8> {
     // SAFETY: The bench documents this prototype under this name.
     let explore = unsafe { mem::transmute::<*mut c_void, Explore>(routine("NtsimExplore")?) };
     // SAFETY: A number.
-    Some(unsafe { explore(what) } != 0)
+    Some(unsafe { explore(what) })
 }
 
-/// From here on the kernel chooses who runs; whether it has a schedule left. None where nothing is chosen.
-pub(crate) fn begin_schedule() -> Option<bool> {
-    explore(1)
+/// Who decides which threads go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// The kernel, and it has an order left. Time passes only while nobody can run.
+    Chosen,
+    /// The kernel, and it has none left.
+    NoneLeft,
+    /// Nobody.
+    Free,
+}
+
+/// From here on the kernel chooses who runs, if it can.
+pub(crate) fn begin_schedule() -> Order {
+    match explore(1) {
+        Some(0) => Order::NoneLeft,
+        Some(1) => Order::Chosen,
+        _ => Order::Free,
+    }
 }
 
 /// Something else could happen here: a driver is about to be called without the kernel.
