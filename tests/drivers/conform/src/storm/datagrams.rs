@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     engine, fixture,
-    nt::{mdl::Buffer, status},
+    nt::{mdl::Buffer, status, time::SECOND, watch::Watch},
     outcome::{Outcome, Trouble},
 };
 
@@ -30,6 +30,15 @@ pub(super) const NO_SLOT: usize = usize::MAX;
 pub(super) const BYTE: u8 = 0xDA;
 /// Bytes that a client takes of a datagram at most.
 const ROOM: usize = 200;
+
+/// Datagrams that were sent and whose SendComplete has not run yet.
+static UNDER_WAY: Watch<u32> = Watch::new(0);
+
+/// Waits for the SendComplete of every datagram: no tear-down of a circuit does, and a driver above the transport may
+/// report the end later than the transport did. Whether all came.
+pub(super) fn settle() -> bool {
+    UNDER_WAY.wait_until(600 * SECOND, |&under_way| under_way == 0)
+}
 
 /// Where an address's client wants the rest of a datagram.
 pub(super) struct Room {
@@ -66,6 +75,7 @@ pub(super) fn send(world: &World, chance: &mut Chance) {
         return;
     };
     let mut information = fixture::information(&world.peer);
+    UNDER_WAY.update(|under_way| *under_way = under_way.wrapping_add(1));
     let answer = engine::send_datagram(
         address.ptr(),
         &raw mut information,
@@ -79,6 +89,7 @@ pub(super) fn send(world: &World, chance: &mut Chance) {
         ticket.accepted.store(true, Ordering::SeqCst);
         return;
     }
+    UNDER_WAY.update(|under_way| *under_way = under_way.wrapping_sub(1));
     ticket.refused.store(true, Ordering::SeqCst);
     let completed = ticket.completed.load(Ordering::SeqCst);
     must(completed == 0 && allowed(world, answer), || {
@@ -123,6 +134,7 @@ pub(super) unsafe extern "C" fn on_sent(
     must(code >= 0 || is_of_transport(code), || {
         format!("SendComplete with a status that the transport did not give: {code:#010x}")
     });
+    UNDER_WAY.update(|under_way| *under_way = under_way.wrapping_sub(1));
     status::SUCCESS
 }
 

@@ -9,6 +9,7 @@ use rxce_client::TRANSPORT_ADDRESS;
 use super::{
     actor, calls,
     chance::Chance,
+    datagrams,
     provider::{self, CALM},
     queue, report,
     report::{is_violated, must, violated},
@@ -233,6 +234,10 @@ fn take_down(world: &'static World) -> bool {
     }
     if !queue::drain() {
         hung(world, "the transport's tasks did not end");
+        return false;
+    }
+    if !datagrams::settle() {
+        hung(world, "datagrams did not end");
         return false;
     }
     for ticket in world.used_tickets() {
