@@ -216,8 +216,7 @@ typedef NTSTATUS (NTAPI *PRXCE_IND_CONNECTION_ERROR)(PVOID pEventContext, PRXCE_
  * STATUS_SUCCESS: *BytesTaken bytes of Tsdu were consumed; the rest is indicated again.
  * STATUS_MORE_PROCESSING_REQUIRED: *pDataBufferSize further bytes go to the chain *pDataBufferPointer, then
  * RxCeDataReadyEventHandler is called once. STATUS_DATA_NOT_ACCEPTED: nothing was consumed.
- * A transport that does not serialise the indications and completions of an endpoint may let the next receive callback
- * begin before RxCeDataReadyEventHandler does.
+ * RxCeDataReadyEventHandler comes before the next receive callback of the same stream.
  */
 typedef NTSTATUS (NTAPI *PRXCE_IND_RECEIVE)(
     PVOID pEventContext, PRXCE_VC pVc, ULONG ReceiveFlags, ULONG BytesIndicated, ULONG BytesAvailable,

@@ -366,15 +366,14 @@ fn relist(circuit: &Circuit, request: Handle, channel: Channel) -> bool {
     })
 }
 
-/// The client's memory is full, or will not be: unlists the request, tells the client, and lets the guard go.
+/// The client's memory is full, or will not be: unlists the request, tells the client, and lets the guard go. It goes after
+/// DataReady, since not every transport keeps its next indication back until then.
 fn filled(circuit: &Circuit, request: Handle, channel: Channel, wanted: Wanted, status: NTSTATUS) {
     // SAFETY: The guard is still ours.
     unsafe { circuit.stream(channel).transfer.end() };
-    let next = engine::change(circuit, |ledger| {
+    engine::change(circuit, |ledger| {
         ledger.remove(&request, Kind::Receive);
         show(circuit, channel, None);
-        let life = ledger.life;
-        ledger.streams.of(channel).release(&life, Room::Left)
     });
     data_ready(
         circuit,
@@ -385,9 +384,7 @@ fn filled(circuit: &Circuit, request: Handle, channel: Channel, wanted: Wanted, 
             status
         },
     );
-    if next == Next::Redeliver {
-        redeliver(circuit, channel);
-    }
+    release(circuit, channel);
 }
 
 /// A redelivery is over: unlists the request, offers what came, and lets the guard go.

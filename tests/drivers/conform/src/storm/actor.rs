@@ -147,10 +147,7 @@ pub(super) fn build(world: &World, me: usize, index: usize, slot: &Slot, chance:
     let vc = slot.vc.ptr();
     let answer = if own {
         let context = World::own_context(index, slot.number());
-        slot.life.update(|life| {
-            life.context = context;
-            life.over_several = over;
-        });
+        slot.life.update(|life| life.context = context);
         if over {
             multiple::build(world, slot, context, chance)
         } else {

@@ -259,9 +259,6 @@ unsafe fn received(
     must(indicated <= available, || {
         format!("Receive: {indicated} of {available} bytes")
     });
-    // The guard of a stream goes before DataReady is called (rxce.md §6): only a transport that serialises indications
-    // and completions keeps the two in order. What guards the receive itself, the transport checks (`events`).
-    let unruly = !is_in_order(world, slot);
     let (offset, idle) = slot.life.update(|life| {
         let Some(stream) = life.lanes.get_mut(lane) else {
             return (0, false);
@@ -270,8 +267,8 @@ unsafe fn received(
         must(!stream.inside, || {
             "two Receive callbacks of one stream at once".into()
         });
-        must(idle || unruly, || {
-            "Receive was called while a more-processing receive is outstanding".into()
+        must(idle, || {
+            "Receive was called before DataReady of the receive before it".into()
         });
         stream.inside = true;
         (stream.offset, idle)
@@ -317,14 +314,9 @@ unsafe fn received(
     status::MORE_PROCESSING_REQUIRED
 }
 
-/// Whether Receive and DataReady of one stream come in the order of its bytes: an unruly transport promises none.
-fn is_in_order(world: &World, slot: &Slot) -> bool {
-    !world.request.flags.has(StormFlags::UNRULY) && !slot.life.read(|life| life.over_several)
-}
-
-/// The bytes of a stream come in order, none twice.
+/// The bytes of a stream come in order, none twice. An unruly transport promises no order.
 fn check(world: &World, slot: &Slot, lane: usize, offset: u32, bytes: &[u8]) {
-    if !is_in_order(world, slot) {
+    if world.request.flags.has(StormFlags::UNRULY) {
         return;
     }
     let vc = slot.vc.ptr();

@@ -67,8 +67,6 @@ pub(super) struct Life {
     pub(super) nested: bool,
     /// What the connection was built with.
     pub(super) context: usize,
-    /// Built over several transports: data held back is fetched by the engine's own thread (docs/design.md, known limits).
-    pub(super) over_several: bool,
     /// Whether the connection is the storage's own, and built.
     pub(super) owns: bool,
     pub(super) lanes: [Lane; LANES],
@@ -118,7 +116,6 @@ impl Life {
             inside: 0,
             nested: false,
             context: 0,
-            over_several: false,
             owns: false,
             lanes: [Lane {
                 inside: false,
