@@ -21,6 +21,10 @@ pub(crate) const TARGETS: &[Target] = &[
         check: rules::addresses,
     },
     Target {
+        name: "remote-addresses",
+        check: rules::remote,
+    },
+    Target {
         name: "extended-attributes",
         check: rules::attributes,
     },

@@ -77,6 +77,62 @@ pub(crate) fn addresses(source: &mut Unstructured<'_>) -> Checked {
     })
 }
 
+/// The packed lengths of the known address types (tdi.h).
+fn least(address_type: u16) -> usize {
+    match address_type {
+        2 => 14,
+        17 => 18,
+        22 => 34,
+        23 => 26,
+        24 => 74,
+        _ => 0,
+    }
+}
+
+/// `remote-addresses`: an address of which it is known how many bytes there are.
+pub(crate) fn remote(source: &mut Unstructured<'_>) -> Checked {
+    let count: i32 = match source.int_in_range(0..=3)? {
+        0 => source.arbitrary()?,
+        _ => source.int_in_range(0..=4)?,
+    };
+    let mut bytes = count.to_le_bytes().to_vec();
+    for _ in 0..source.int_in_range(0..=4)? {
+        let kind: u16 = *source.choose(&[2, 17, 22, 23, 24, 5])?;
+        let length: u16 = match source.int_in_range(0..=4)? {
+            0 => source.arbitrary()?,
+            1 => source.int_in_range(0..=80)?,
+            _ => u16::try_from(least(kind)).unwrap_or_default(),
+        };
+        bytes.extend(length.to_le_bytes());
+        bytes.extend(kind.to_le_bytes());
+        bytes.resize(bytes.len() + usize::from(length), 0x22);
+    }
+    match source.int_in_range(0..=4)? {
+        0 => bytes.truncate(source.int_in_range(0..=bytes.len())?),
+        1 => bytes.push(0),
+        _ => {}
+    }
+    let mut end = 4;
+    let mut whole = count > 0 && bytes.len() >= 4;
+    for _ in 0..count {
+        let Some([a, b, c, d]) = bytes
+            .get(end..)
+            .and_then(|rest| rest.first_chunk().copied())
+        else {
+            whole = false;
+            break;
+        };
+        let length = usize::from(u16::from_le_bytes([a, b]));
+        whole &= length >= least(u16::from_le_bytes([c, d]));
+        end += 4 + length;
+    }
+    let expected = whole && end <= bytes.len() && end <= 0xFFFF;
+    let seen = transport_address::check(&bytes);
+    must(seen.is_ok() == expected, || {
+        format!("{count} addresses in {} bytes: {seen:?}", bytes.len())
+    })
+}
+
 /// `extended-attributes`.
 pub(crate) fn attributes(source: &mut Unstructured<'_>) -> Checked {
     let name_length = source.int_in_range(0..=300)?;

@@ -78,6 +78,40 @@ impl Name {
     }
 }
 
+/// The members that an address of each known type has at least, in bytes (tdi.h): IPv4, IPv6, and three of NetBIOS.
+const fn least(address_type: u16) -> usize {
+    match address_type {
+        2 => 14,
+        17 => 18,
+        22 => 34,
+        23 => 26,
+        24 => 74,
+        _ => 0,
+    }
+}
+
+/// Whether bytes are a TRANSPORT_ADDRESS whose addresses are whole; more may follow it.
+fn is_address(bytes: &[u8]) -> bool {
+    let Some((count, mut rest)) = bytes.split_first_chunk() else {
+        return false;
+    };
+    let count = i32::from_le_bytes(*count);
+    for _ in 0..count {
+        let Some(([low, high, kind, more], members)) = rest.split_first_chunk() else {
+            return false;
+        };
+        let length = usize::from(u16::from_le_bytes([*low, *high]));
+        let Some(next) = members.get(length..) else {
+            return false;
+        };
+        if length < least(u16::from_le_bytes([*kind, *more])) {
+            return false;
+        }
+        rest = next;
+    }
+    count > 0
+}
+
 /// A TRANSPORT_ADDRESS, as long as its members say, as far as anybody could read it.
 pub(super) struct Local {
     bytes: Vec<u8>,
@@ -113,12 +147,23 @@ pub(super) fn local(many: u32, lengths: u32) -> Local {
             _ => 14,
         }
     };
+    let kind: u16 = match (lengths >> 3) & 7 {
+        1 => 17,
+        2 => 22,
+        3 => 23,
+        4 => 24,
+        5 => 0x77,
+        _ => 2,
+    };
+    let [kind_low, kind_high] = kind.to_le_bytes();
+    let mut whole = true;
     let mut bytes = count.to_le_bytes().to_vec();
     let mut total = bytes.len();
     for index in 0..usize::try_from(count).unwrap_or_default() {
         let length = length_of(index);
         let [low, high] = u16::try_from(length).unwrap_or(u16::MAX).to_le_bytes();
-        bytes.extend([low, high, 2, 0]);
+        bytes.extend([low, high, kind_low, kind_high]);
+        whole &= length >= least(kind);
         bytes.resize(bytes.len().saturating_add(length), 0x42);
         total = total.saturating_add(4).saturating_add(length);
         if total > MOST {
@@ -128,7 +173,7 @@ pub(super) fn local(many: u32, lengths: u32) -> Local {
     bytes.shrink_to_fit();
     Local {
         bytes,
-        valid: count >= 1 && total <= MOST,
+        valid: count >= 1 && total <= MOST && whole,
     }
 }
 
@@ -152,6 +197,13 @@ struct Piece {
     valid: bool,
 }
 
+/// `ordinary`, cut or followed by more so that it has `length` bytes.
+fn padded(ordinary: &[u8], length: usize) -> Vec<u8> {
+    let mut bytes = ordinary.to_vec();
+    bytes.resize(length, 0x33);
+    bytes
+}
+
 fn piece(kind: u32, chosen: u32, ordinary: &[u8]) -> Piece {
     let of = |bytes: Vec<u8>| {
         let length = i32::try_from(bytes.len()).unwrap_or(i32::MAX);
@@ -173,8 +225,9 @@ fn piece(kind: u32, chosen: u32, ordinary: &[u8]) -> Piece {
         valid: length == 0,
     };
     match kind & 15 {
-        8 => of(vec![0x33; (chosen & 0xFFFF) as usize]),
-        9 => of(vec![0x33; MOST]),
+        // More than the address, or something else.
+        8 => of(padded(ordinary, (chosen & 0xFFFF) as usize)),
+        9 => of(padded(ordinary, MOST)),
         10 => bad(0x1_0000, NOWHERE),
         11 => bad(-1, NOWHERE),
         12 => bad(i32::MIN, NOWHERE),
@@ -191,7 +244,7 @@ pub(super) fn information(shape: u32) -> Information {
     let remote = piece(shape, chosen, &PEER);
     let data = piece(shape >> 4, chosen, &[]);
     let options = piece(shape >> 8, chosen >> 1, &[]);
-    let valid = remote.valid && remote.length > 0 && data.valid && options.valid;
+    let valid = remote.valid && is_address(&remote.bytes) && data.valid && options.valid;
     Information {
         raw: RXCE_CONNECTION_INFORMATION {
             UserDataLength: data.length,

@@ -220,7 +220,12 @@ fn indicate(step: &Step) {
         },
     };
     let stale = match operation {
-        Operation::Receive => is_closed || matches!(step.on >> 4, 10..=12),
+        // A token that differs in one bit may name another circuit.
+        Operation::Receive => match step.on >> 4 {
+            10..=12 => true,
+            13 => false,
+            _ => is_closed,
+        },
         Operation::Datagram => is_closed || step.on >> 4 >= 14,
         _ => false,
     };

@@ -123,7 +123,9 @@ impl Slot {
             0 => 1,
             with => with,
         };
-        if !self.built || self.changed.is_some() {
+        // A tear-down waits for the event that a client puts there (rxce.md §5.13): any other value is the client's fault.
+        let clean_up_event = self.sort == Sort::Vc && offset >= 0x38;
+        if !self.built || self.changed.is_some() || clean_up_event {
             return;
         }
         let at = self.start().wrapping_add(offset);
