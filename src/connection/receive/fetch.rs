@@ -6,7 +6,7 @@ use core::ptr::NonNull;
 use rxce_engine::{
     Error, circuit as engine,
     ledger::{Handover, Kind},
-    receive::{Channel, Next, Room},
+    receive::{Channel, Next},
 };
 use wdk_sys::{
     MDL, NTSTATUS, PIRP, PMDL, STATUS_BUFFER_OVERFLOW, STATUS_CONNECTION_DISCONNECTED,
