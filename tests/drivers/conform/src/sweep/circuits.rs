@@ -1,5 +1,7 @@
 //! Scenarios of transports, addresses, connections and circuits: built, disconnected, torn down.
 
+use rxce_client::RXCEX_COUNTERS;
+
 use super::{
     Scenario,
     attempt::Step,
@@ -7,7 +9,7 @@ use super::{
 };
 use crate::{
     client::Call,
-    engine,
+    engine::{self, extension},
     fixture::{self, buffer, endpoint_of, script},
     nt::status,
     outcome::same,
@@ -37,6 +39,10 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             script(Kind::Connect, Script::Later(status::SUCCESS));
             live(attempt, Personality::Buffering, circuits)
         },
+    },
+    Scenario {
+        name: "a connect that is cancelled",
+        run: |attempt| live(attempt, Personality::Orderly, cancelled),
     },
     Scenario {
         name: "initiate, RELEASE at once",
@@ -105,6 +111,21 @@ fn circuits(life: &mut Life) -> Step {
     life.tear_down_vc(first)?;
     let third = life.build_vc()?;
     life.send_and_wait(third)
+}
+
+fn cancelled(life: &mut Life) -> Step {
+    let vc = life.connected()?;
+    // The transport's answer to the ABORT of a build that ends anyway is told to nobody.
+    life.attempt.may_hide();
+    script(Kind::Connect, Script::PEND);
+    life.build_vc_and_cancel()?;
+    life.send_and_wait(vc)?;
+    let mut counters = RXCEX_COUNTERS {
+        Size: u32::try_from(size_of::<RXCEX_COUNTERS>()).unwrap_or_default(),
+        ..RXCEX_COUNTERS::default()
+    };
+    let answer = extension::query_counters(vc.cast(), &raw mut counters);
+    Ok(fixture::ok("RxCexQueryCounters", answer)?)
 }
 
 fn initiated(life: &mut Life) -> Step {

@@ -12,9 +12,9 @@ use wdk_sys::NTSTATUS;
 use super::attempt::{Attempt, Step, Stop};
 use crate::{
     client::{Answer, CLIENT, Call, Lane},
-    engine,
+    engine::{self, extension},
     fixture::{self, Fixture, PEER, buffer, bytes_of},
-    nt::{mdl::Buffer, pool::Block, status, time},
+    nt::{mdl::Buffer, pool::Block, status, thread::Thread, time},
     outcome::{Outcome, Trouble, holds, same},
     transport::{self, Indication, Kind, Personality, TRANSPORT, state::State},
 };
@@ -143,6 +143,46 @@ impl<'a> Life<'a> {
             },
         )?;
         Ok(vc)
+    }
+
+    /// RxCeBuildVC, cancelled while the transport holds its connect: it has built nothing, whatever failed.
+    pub(crate) fn build_vc_and_cancel(&mut self) -> Step {
+        let vc = self.f.room_for_vc()?;
+        let (files, counts) = (open_files(), self.f.counts());
+        let f = &self.f;
+        let nothing_is_built = || {
+            let zero = bytes_of(vc).iter().all(|&byte| byte == 0);
+            holds("the circuit is zero", zero)?;
+            same("counts of the parents", f.counts(), counts)?;
+            same("open files", open_files(), files)
+        };
+        let build = || {
+            let [circuit, connection] = [
+                vc.expose_provenance(),
+                f.connection.ptr().expose_provenance(),
+            ];
+            let build = Thread::start(move || {
+                engine::build_vc(
+                    ptr::with_exposed_provenance_mut(circuit),
+                    ptr::with_exposed_provenance_mut(connection),
+                )
+            })?;
+            let mut cancelled = false;
+            while !build.ends_within(time::SECOND / 1000) {
+                if !cancelled && fixture::held(Kind::Connect) > 0 {
+                    fixture::ok("RxCexCancelConnect", extension::cancel_connect(vc))?;
+                    cancelled = true;
+                }
+            }
+            let built = build.join("RxCeBuildVC")?;
+            if cancelled {
+                crate::outcome::status("a cancelled RxCeBuildVC", built, status::CANCELLED)?;
+                return Ok(status::SUCCESS);
+            }
+            Ok(built)
+        };
+        self.attempt.call("RxCeBuildVC", build, nothing_is_built)?;
+        Ok(nothing_is_built()?)
     }
 
     /// A call on a circuit which changes nothing of it when it fails.
