@@ -38,8 +38,10 @@ impl Operation {
 /// Which circuits are used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pick {
-    /// So many of the live ones, evenly spread, one after the other.
-    Set(u32),
+    /// The so many that were built last, one after the other: their memory lies close together, however many are alive.
+    Last(u32),
+    /// So many of the live ones, evenly spread, one after the other: their memory lies as far apart as it can.
+    Spread(u32),
     /// Any of the live ones, uniformly at random.
     Random,
 }
@@ -84,8 +86,9 @@ impl Command {
                     Operation::Cycle => 3,
                 };
                 let (random, set) = match pick {
-                    Pick::Set(set) => (0, set),
-                    Pick::Random => (1, 0),
+                    Pick::Last(set) => (0, set),
+                    Pick::Spread(set) => (1, set),
+                    Pick::Random => (2, 0),
                 };
                 [operation, random, set, batches, each]
             }
@@ -117,8 +120,9 @@ impl Command {
             _ => return None,
         };
         let pick = match second {
-            0 => Pick::Set(third),
-            1 => Pick::Random,
+            0 => Pick::Last(third),
+            1 => Pick::Spread(third),
+            2 => Pick::Random,
             _ => return None,
         };
         Some(Self::Measure {
@@ -157,9 +161,9 @@ mod tests {
         };
         for command in [
             Command::Resize(100_000),
-            measure(Operation::LookUp, Pick::Set(100)),
+            measure(Operation::LookUp, Pick::Last(100)),
             measure(Operation::Send, Pick::Random),
-            measure(Operation::Cycle, Pick::Set(1)),
+            measure(Operation::Cycle, Pick::Spread(1)),
         ] {
             assert_eq!(Command::from_bytes(&command.to_bytes()), Some(command));
         }

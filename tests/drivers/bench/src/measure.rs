@@ -42,7 +42,7 @@ impl Picker {
     ///
     /// Without a live circuit.
     const fn new(live: u32, pick: Pick) -> Result<Self> {
-        if live == 0 || matches!(pick, Pick::Set(0)) {
+        if live == 0 || matches!(pick, Pick::Last(0) | Pick::Spread(0)) {
             return Err(STATUS_INVALID_PARAMETER);
         }
         Ok(Self {
@@ -56,7 +56,13 @@ impl Picker {
     fn next(&mut self) -> u32 {
         let live = u64::from(self.live);
         let index = match self.pick {
-            Pick::Set(set) => {
+            Pick::Last(set) => {
+                let set = set.min(self.live);
+                self.turn = self.turn.wrapping_add(1).checked_rem(set).unwrap_or(0);
+                live.saturating_sub(u64::from(set))
+                    .saturating_add(u64::from(self.turn))
+            }
+            Pick::Spread(set) => {
                 let set = set.min(self.live);
                 self.turn = self.turn.wrapping_add(1).checked_rem(set).unwrap_or(0);
                 let place = u64::from(self.turn).saturating_mul(live);

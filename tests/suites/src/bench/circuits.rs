@@ -46,7 +46,8 @@ pub fn rows(machine: &Machine, sizes: &[u32], rounds: u32) -> Result<Vec<Row>> {
         for &size in sizes {
             machine.resize(size)?;
             for (subject, pick) in [
-                ("100 in use", Pick::Set(WORKING_SET)),
+                ("100 in use", Pick::Last(WORKING_SET)),
+                ("100 in use, far apart", Pick::Spread(WORKING_SET)),
                 ("any, at random", Pick::Random),
             ] {
                 for (operation, names, each) in OPERATIONS {
