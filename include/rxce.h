@@ -426,7 +426,7 @@ extern NTSTATUS NTAPI RxCexCancelConnect(_In_ PRXCE_VC pVc);
 
 /* ---- Counters -------------------------------------------------------------------------------------------------- */
 
-#define RXCEX_VERSION 1
+#define RXCEX_VERSION 2
 
 /*
  * What was counted since the structure was built. Numbers are read one by one while others go on counting. A later version
@@ -462,6 +462,28 @@ typedef struct _RXCEX_COUNTERS {
  */
 _IRQL_requires_max_(DISPATCH_LEVEL)
 extern NTSTATUS NTAPI RxCexQueryCounters(_In_ PVOID pStructure, _Inout_ PRXCEX_COUNTERS pCounters);
+
+/* ---- Chained receives ------------------------------------------------------------------------------------------ */
+
+/*
+ * A whole packet of ReceiveLength bytes, which begin StartingOffset bytes into the chain. The chain is read-only.
+ * STATUS_SUCCESS: the client has read all of it. STATUS_PENDING: the client keeps the chain and gives it back itself, with
+ * TdiReturnChainedReceives(&TsduDescriptor, 1); the engine does not wait for that. STATUS_DATA_NOT_ACCEPTED: refused; the
+ * transport keeps the bytes, as after a refused RxCeReceiveEventHandler.
+ */
+typedef NTSTATUS (NTAPI *PRXCEX_IND_CHAINED_RECEIVE)(
+    PVOID pEventContext, PRXCE_VC pVc, ULONG ReceiveFlags, ULONG ReceiveLength, ULONG StartingOffset, PMDL Tsdu,
+    PVOID TsduDescriptor);
+
+/*
+ * Asks the transport of an address, which has no connections yet, to offer normal data of circuits as chains of MDLs.
+ * The callback gets the context of the circuit's connection; the connection's RxCeReceiveEventHandler must be there too:
+ * what cannot be offered as a chain comes through it. Any other status than the engine's own is the transport's refusal;
+ * with each failure the address stays as it was. STATUS_INVALID_PARAMETER also for a second call after a success.
+ */
+_IRQL_requires_max_(APC_LEVEL) _Must_inspect_result_
+extern NTSTATUS NTAPI RxCexAcceptChainedReceives(
+    _In_ PRXCE_ADDRESS pAddress, _In_ PRXCEX_IND_CHAINED_RECEIVE pCallback);
 
 /* ---- The table of routines ------------------------------------------------------------------------------------- */
 
@@ -515,6 +537,8 @@ typedef struct _RXCEX_ROUTINES {
         PRXCE_CONNECTION_COMPLETION_ROUTINE pCompletionRoutine, PRXCE_CONNECTION_COMPLETION_CONTEXT pCompletionContext);
     NTSTATUS (NTAPI *CancelConnect)(PRXCE_VC pVc);
     NTSTATUS (NTAPI *QueryCounters)(PVOID pStructure, PRXCEX_COUNTERS pCounters);
+    /* Since version 2. */
+    NTSTATUS (NTAPI *AcceptChainedReceives)(PRXCE_ADDRESS pAddress, PRXCEX_IND_CHAINED_RECEIVE pCallback);
 } RXCEX_ROUTINES, *PRXCEX_ROUTINES;
 
 /* Fills the table. STATUS_BUFFER_OVERFLOW, and nothing written, if Size is less than that of the first version. */

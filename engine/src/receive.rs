@@ -103,6 +103,11 @@ impl Stream {
         }
     }
 
+    /// Notes that an indication was refused by whoever has the guard: its bytes have to be fetched when the guard goes.
+    pub const fn hold_back(&mut self) {
+        self.held = true;
+    }
+
     /// Notes that a receive request is about to be handed to the transport: it fetches whatever was refused before.
     pub const fn requested(&mut self) {
         self.held = false;

@@ -37,8 +37,14 @@ impl From<SmallEventHandler> for ConnectionEventHandler {
     }
 }
 
+/// `PRXCEX_IND_CHAINED_RECEIVE`.
+pub(crate) type ChainedReceive =
+    unsafe extern "C" fn(PVOID, *mut Vc, u32, u32, u32, PMDL, PVOID) -> NTSTATUS;
+
 /// How many routines the table has.
-pub(crate) const ROUTINES: usize = 22;
+pub(crate) const ROUTINES: usize = 23;
+/// How many the table of the first version had.
+pub(crate) const FIRST_ROUTINES: usize = 22;
 
 /// `RXCEX_ROUTINES`.
 #[repr(C)]
@@ -78,7 +84,7 @@ pub(crate) struct Counters {
 }
 
 /// `RXCEX_VERSION`.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 
 const _: () = {
     assert!(size_of::<SmallEventHandler>() == 0x40);

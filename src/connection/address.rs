@@ -1,6 +1,10 @@
 //! Addresses: one local transport address each, on which the engine's event handlers are registered
 //! (specification 5.5, 5.6).
 
+mod chained;
+
+pub(crate) use self::chained::accept as accept_chained;
+
 use core::{cell::UnsafeCell, ffi::c_void, ptr::NonNull};
 
 use rxce_engine::Error;
@@ -83,6 +87,7 @@ pub(super) struct Address {
     file: File,
     state: SpinLock<State>,
     totals: Totals,
+    chained: chained::Callback,
 }
 
 /// What changes, under the address's lock.
@@ -92,6 +97,7 @@ struct State {
     live: List<Member>,
     /// Those that one has.
     seen: List<Member>,
+    chained: chained::Wish,
 }
 
 // SAFETY: The table and the context are the client's to share; all else synchronises itself.
@@ -179,7 +185,12 @@ pub(crate) fn build(
 /// [`Error::InvalidParameter`] for an address that is not built, damaged or in use.
 pub(crate) fn tear_down(at: &Pageable, public: Client<abi::Address>) -> Result<(), Error> {
     let address = find(public)?;
-    address.state.with(|state| state.pins.claim())?;
+    address.state.with(|state| {
+        if state.chained == chained::Wish::Asking {
+            return Err(Error::InvalidParameter);
+        }
+        state.pins.claim()
+    })?;
     layer::dismantle(at, address);
     Ok(())
 }
@@ -221,8 +232,10 @@ impl Address {
                 pins: Pins::new(),
                 live: List::new(),
                 seen: List::new(),
+                chained: chained::Wish::None,
             }),
             totals: Totals::new(),
+            chained: chained::Callback::none(),
         })
     }
 

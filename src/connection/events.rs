@@ -4,13 +4,13 @@
 use core::ffi::c_void;
 
 use rxce_engine::{circuit as engine, receive::Channel};
-use wdk_sys::{NTSTATUS, PIRP, PVOID, STATUS_SUCCESS};
+use wdk_sys::{NTSTATUS, PIRP, PMDL, PVOID, STATUS_SUCCESS};
 
 use super::{
     address::{Address, Handlers},
     circuit::Circuit,
     counters, datagram,
-    receive::{self, Indicated},
+    receive::{self, Chain, Indicated},
     registry::ids,
 };
 
@@ -24,6 +24,11 @@ pub(crate) fn handlers() -> Handlers {
         receive_datagram: datagram::receive as *const c_void,
         send_possible: send_possible as *const c_void,
     }
+}
+
+/// The handler of chained receives, which an address gets when the client asks for them.
+pub(crate) fn chained_handler() -> *const c_void {
+    chained_receive as *const c_void
 }
 
 /// `TDI_EVENT_DISCONNECT`.
@@ -151,4 +156,25 @@ unsafe extern "C" fn receive_expedited(
     };
     // SAFETY: The transport's buffers and results are valid during this call.
     unsafe { receive::indicate(token.addr(), &event, taken, packet) }
+}
+
+/// `TDI_EVENT_CHAINED_RECEIVE`.
+unsafe extern "C" fn chained_receive(
+    _address: PVOID,
+    token: PVOID,
+    flags: u32,
+    length: u32,
+    offset: u32,
+    tsdu: PMDL,
+    descriptor: PVOID,
+) -> NTSTATUS {
+    let chain = Chain {
+        flags,
+        length,
+        offset,
+        tsdu,
+        descriptor,
+    };
+    // SAFETY: The transport's chain is valid during this call, and longer if the client keeps it.
+    unsafe { receive::indicate_chain(token.addr(), &chain) }
 }

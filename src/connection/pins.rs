@@ -58,13 +58,18 @@ impl Pins {
         }
     }
 
+    /// Whether there are no children, and no tear-down has begun.
+    pub(super) const fn is_idle(&self) -> bool {
+        self.alive && self.addresses == 0 && self.connections == 0 && self.circuits == 0
+    }
+
     /// Claims the parent for its tear-down.
     ///
     /// # Errors
     ///
     /// [`Error::InvalidParameter`] while there are children, and for a second claim.
     pub(super) const fn claim(&mut self) -> Result<(), Error> {
-        if !self.alive || self.addresses != 0 || self.connections != 0 || self.circuits != 0 {
+        if !self.is_idle() {
             return Err(Error::InvalidParameter);
         }
         self.alive = false;

@@ -5,13 +5,13 @@ use core::ptr::NonNull;
 use rxce_engine::Error;
 use wdk_sys::{NTSTATUS, PVOID, STATUS_BUFFER_OVERFLOW, UNICODE_STRING};
 
-use super::{arguments::table, builds, quick, routines};
+use super::{arguments::table, builds, quick, routines, waiting};
 use crate::{
     abi::{
         self, Client,
-        extension::{Counters, SmallEventHandler},
+        extension::{ChainedReceive, Counters, SmallEventHandler},
     },
-    connection::{counters, lifecycle},
+    connection::{address, counters, events, lifecycle},
     tdi::bindings::TDI_CONNECTION_INFORMATION,
 };
 
@@ -80,6 +80,23 @@ pub(crate) unsafe extern "system" fn RxCexBuildConnectionOverMultipleTransportsS
     unsafe { builds::over_multiple(routine, &race, handler) }
 }
 
+/// Asks the transport of an address to offer whole packets as chains of MDLs.
+///
+/// # Safety
+///
+/// `callback` is NULL or as `rxce.h` declares it; `address` is not read unless it is built.
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "system" fn RxCexAcceptChainedReceives(
+    address: *mut abi::Address,
+    callback: Option<ChainedReceive>,
+) -> NTSTATUS {
+    waiting(c"RxCexAcceptChainedReceives", |at| {
+        let callback = callback.ok_or(Error::InvalidParameter)?;
+        let handler = events::chained_handler();
+        address::accept_chained(at, Client::new(address)?, callback, handler)
+    })
+}
+
 /// Cancels the build, of whichever routine, that is to fill a circuit's structure.
 ///
 /// # Safety
@@ -129,6 +146,6 @@ pub(crate) unsafe extern "system" fn RxCexGetRoutines(
 ) -> NTSTATUS {
     quick(c"RxCexGetRoutines", |_| {
         // SAFETY: Forwarded.
-        unsafe { routines::fill(table) }
+        unsafe { routines::fill(table, u32::MAX) }
     })
 }

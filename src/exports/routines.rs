@@ -14,11 +14,12 @@ use super::{
     RxCeQueryInformation, RxCeQueryTransportInformation, RxCeSend, RxCeSendDatagram,
     RxCeTearDownAddress, RxCeTearDownConnection, RxCeTearDownTransport, RxCeTearDownVC,
     extension::{
-        RxCexBuildConnectionOverMultipleTransportsSmallTable, RxCexBuildConnectionSmallTable,
-        RxCexCancelConnect, RxCexGetRoutines, RxCexQueryCounters,
+        RxCexAcceptChainedReceives, RxCexBuildConnectionOverMultipleTransportsSmallTable,
+        RxCexBuildConnectionSmallTable, RxCexCancelConnect, RxCexQueryCounters,
     },
+    quick,
 };
-use crate::abi::extension::{Routines, VERSION};
+use crate::abi::extension::{FIRST_ROUTINES, Routines, VERSION};
 
 /// In the order of `RXCEX_ROUTINES`.
 static ROUTINES: Routines = Routines {
@@ -47,6 +48,7 @@ static ROUTINES: Routines = Routines {
         RxCexBuildConnectionOverMultipleTransportsSmallTable as *const c_void,
         RxCexCancelConnect as *const c_void,
         RxCexQueryCounters as *const c_void,
+        RxCexAcceptChainedReceives as *const c_void,
     ],
 };
 
@@ -57,7 +59,13 @@ const SIZE: u32 = {
     u32::from_le_bytes([low, high, 0, 0])
 };
 
-/// Fills a client's table.
+/// The size of the first version's table: a client cannot have less.
+const FIRST_SIZE: u32 = {
+    let [low, high, ..] = (8 + 8 * FIRST_ROUTINES).to_le_bytes();
+    u32::from_le_bytes([low, high, 0, 0])
+};
+
+/// Fills a client's table, as far as the client knows it, and at most `limit` bytes.
 ///
 /// # Errors
 ///
@@ -66,18 +74,27 @@ const SIZE: u32 = {
 /// # Safety
 ///
 /// `table` is NULL or valid for writes of as many bytes as its `Size` says.
-pub(super) unsafe fn fill(table: *mut Routines) -> Result<(), Error> {
+pub(super) unsafe fn fill(table: *mut Routines, limit: u32) -> Result<(), Error> {
     let table = NonNull::new(table)
         .filter(|table| table.is_aligned())
         .ok_or(Error::InvalidParameter)?;
     const { assert!(offset_of!(Routines, Size) == 0) };
     // SAFETY: Forwarded: the size comes first.
-    let room = unsafe { table.cast::<u32>().read() };
-    if room < SIZE {
+    let room = unsafe { table.cast::<u32>().read() }.min(limit);
+    if room < FIRST_SIZE {
         return Err(Error::Transport(STATUS_BUFFER_OVERFLOW));
     }
-    // SAFETY: Forwarded: the client has room for all of it.
-    unsafe { table.copy_from_nonoverlapping(NonNull::from_ref(&ROUTINES), 1) };
+    // Whole members only.
+    let filled = room.min(SIZE) & !7;
+    let from = NonNull::from_ref(&ROUTINES).cast::<u8>();
+    // SAFETY: Forwarded: the client has room for that much, and so many bytes are there.
+    unsafe {
+        table
+            .cast::<u8>()
+            .copy_from_nonoverlapping(from, filled as usize);
+    }
+    // SAFETY: As above.
+    unsafe { table.cast::<u32>().write(filled) };
     Ok(())
 }
 
@@ -93,12 +110,14 @@ pub(crate) unsafe fn answer_internal(code: u32, output: *mut c_void, length: u32
     if code != GET_ROUTINES {
         return STATUS_INVALID_DEVICE_REQUEST;
     }
-    if length < SIZE {
+    if length < FIRST_SIZE {
         return STATUS_BUFFER_OVERFLOW;
     }
     if output.is_null() {
         return STATUS_INVALID_PARAMETER;
     }
-    // SAFETY: Forwarded; the table's own size is checked too.
-    unsafe { RxCexGetRoutines(output.cast()) }
+    quick(c"IOCTL_INTERNAL_RXCEX_GET_ROUTINES", |_| {
+        // SAFETY: Forwarded; the table's own size is checked too.
+        unsafe { fill(output.cast(), length) }
+    })
 }

@@ -413,6 +413,11 @@ fn fetched(circuit: &Circuit, request: Handle, channel: Channel, status: NTSTATU
         release(circuit, channel);
         return;
     };
+    fetch_for_client(circuit, channel, wanted);
+}
+
+/// Submits a request for what the client wants. The caller has the guard, which passes to the request.
+pub(super) fn fetch_for_client(circuit: &Circuit, channel: Channel, wanted: Wanted) {
     match begin(circuit, channel, wanted, Parts::CompletionAndSubmitter) {
         Ok(request) => {
             // SAFETY: The request is listed.

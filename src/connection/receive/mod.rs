@@ -4,6 +4,7 @@
 //! Whoever has the guard of a stream (`rxce_engine::receive`) is the only one to offer bytes of it, and the only one to
 //! touch the stream's [`Backlog`] and the [`Transfer`] in progress.
 
+mod chained;
 mod fetch;
 mod offer;
 
@@ -16,7 +17,10 @@ use wdk_sys::{
     STATUS_SUCCESS,
 };
 
-pub(in crate::connection) use self::fetch::catch_up;
+pub(in crate::connection) use self::{
+    chained::{Chain, indicate_chain},
+    fetch::catch_up,
+};
 use self::{
     fetch::{Started, release},
     offer::Answer,

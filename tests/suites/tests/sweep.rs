@@ -180,8 +180,10 @@ const NEED_NO_MEMORY: [Routine; 9] = [
     Routine::TearDownVC,
 ];
 
-/// Extensions that only copy an event table on the stack, or fill one, around a routine that is swept.
-const NOT_SWEPT: [Routine; 3] = [
+/// Extensions that only copy an event table on the stack, or fill one, around a routine that is swept; and one that is a
+/// single registration, whose every kernel call a vector of its own fails.
+const NOT_SWEPT: [Routine; 4] = [
+    Routine::ExAcceptChainedReceives,
     Routine::ExBuildConnectionOverMultipleTransportsSmallTable,
     Routine::ExBuildConnectionSmallTable,
     Routine::ExGetRoutines,

@@ -22,6 +22,7 @@ pub enum Routine {
     TearDownConnection,
     TearDownTransport,
     TearDownVC,
+    ExAcceptChainedReceives,
     ExBuildConnectionOverMultipleTransportsSmallTable,
     ExBuildConnectionSmallTable,
     ExCancelConnect,
@@ -31,7 +32,7 @@ pub enum Routine {
 
 impl Routine {
     /// Every routine, in the order of the encoding.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::AllocateIrpWithMDL,
         Self::BuildAddress,
         Self::BuildConnection,
@@ -50,6 +51,7 @@ impl Routine {
         Self::TearDownConnection,
         Self::TearDownTransport,
         Self::TearDownVC,
+        Self::ExAcceptChainedReceives,
         Self::ExBuildConnectionOverMultipleTransportsSmallTable,
         Self::ExBuildConnectionSmallTable,
         Self::ExCancelConnect,
@@ -81,6 +83,7 @@ impl Routine {
             Self::TearDownConnection => "RxCeTearDownConnection",
             Self::TearDownTransport => "RxCeTearDownTransport",
             Self::TearDownVC => "RxCeTearDownVC",
+            Self::ExAcceptChainedReceives => "RxCexAcceptChainedReceives",
             Self::ExBuildConnectionOverMultipleTransportsSmallTable => {
                 "RxCexBuildConnectionOverMultipleTransportsSmallTable"
             }

@@ -24,7 +24,7 @@ pub const DEVICE_NAME: &str = r"\Device\RxceConform";
 pub const LINK_NAME: &str = r"\DosDevices\RxceConform";
 
 /// A change of any record below changes this number.
-pub const INTERFACE_VERSION: u32 = 3;
+pub const INTERFACE_VERSION: u32 = 4;
 
 /// `CTL_CODE(FILE_DEVICE_UNKNOWN, function, METHOD_BUFFERED, FILE_READ_DATA | FILE_WRITE_DATA)`.
 const fn control_code(function: u32) -> u32 {

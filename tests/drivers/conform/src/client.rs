@@ -1,6 +1,7 @@
 //! The client's side of the callbacks: logs each call, and answers receive indications as the vector prescribes.
 
 mod callbacks;
+pub(crate) mod chained;
 
 use core::{ffi::c_void, ptr};
 

@@ -35,7 +35,7 @@ const fn documented(routine: Routine) -> &'static [Answer] {
     };
     match routine {
         Routine::AllocateIrpWithMDL => &[Pointer, Null],
-        Routine::BuildAddress | Routine::BuildTransport => {
+        Routine::BuildAddress | Routine::BuildTransport | Routine::ExAcceptChainedReceives => {
             &[Success, InvalidParameter, InsufficientResources, Passed]
         }
         Routine::BuildConnection | Routine::BuildVC | Routine::ExBuildConnectionSmallTable => &[

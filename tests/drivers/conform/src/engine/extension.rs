@@ -4,8 +4,8 @@ use core::{ffi::c_void, ptr};
 
 use conform_ioctl::Routine;
 use rxce_client::{
-    self as client, RXCE_ADDRESS, RXCE_CONNECTION, RXCE_CONNECTION_INFORMATION, RXCE_VC,
-    RXCEX_COUNTERS, RXCEX_ROUTINES, small_table,
+    self as client, PRXCEX_IND_CHAINED_RECEIVE, RXCE_ADDRESS, RXCE_CONNECTION,
+    RXCE_CONNECTION_INFORMATION, RXCE_VC, RXCEX_COUNTERS, RXCEX_ROUTINES, small_table,
 };
 use wdk_sys::NTSTATUS;
 
@@ -91,4 +91,14 @@ pub(crate) fn get_routines(table: *mut RXCEX_ROUTINES) -> NTSTATUS {
     // SAFETY: Null, or as long as its Size says.
     let answer = unsafe { client::RxCexGetRoutines(table) };
     noted(Routine::ExGetRoutines, answer)
+}
+
+/// RxCexAcceptChainedReceives.
+pub(crate) fn accept_chained_receives(
+    address: *mut RXCE_ADDRESS,
+    callback: PRXCEX_IND_CHAINED_RECEIVE,
+) -> NTSTATUS {
+    // SAFETY: As for `tear_down_transport`; the callback is NULL or of its type.
+    let answer = unsafe { client::RxCexAcceptChainedReceives(address, callback) };
+    noted(Routine::ExAcceptChainedReceives, answer)
 }

@@ -2,7 +2,7 @@
 
 use core::{ffi::c_void, mem, ptr};
 
-use wdk_sys::{NTSTATUS, PIRP, ntddk};
+use wdk_sys::{NTSTATUS, PIRP, PMDL, ntddk};
 
 use super::{check::Way, dispatch, state::TRANSPORT};
 use crate::nt::{irp as irps, status};
@@ -15,6 +15,8 @@ pub(super) const RECEIVE: usize = 3;
 pub(super) const RECEIVE_DATAGRAM: usize = 4;
 pub(super) const RECEIVE_EXPEDITED: usize = 5;
 pub(super) const SEND_POSSIBLE: usize = 6;
+/// TDI_EVENT_CHAINED_RECEIVE.
+const CHAINED_RECEIVE: usize = 7;
 /// TDI_RECEIVE_NORMAL and _EXPEDITED.
 pub(super) const NORMAL: u32 = 0x20;
 pub(super) const EXPEDITED: u32 = 0x40;
@@ -55,6 +57,26 @@ pub(super) type DatagramHandler = unsafe extern "system" fn(
     *mut c_void,
     *mut PIRP,
 ) -> NTSTATUS;
+
+type ChainedHandler = unsafe extern "system" fn(
+    *mut c_void,
+    *mut c_void,
+    u32,
+    u32,
+    u32,
+    PMDL,
+    *mut c_void,
+) -> NTSTATUS;
+
+/// A packet as a chain of MDLs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Chain {
+    pub(crate) length: u32,
+    /// Where in the chain the bytes begin.
+    pub(crate) offset: u32,
+    pub(crate) mdl: PMDL,
+    pub(crate) descriptor: *mut c_void,
+}
 
 /// What a receive handler answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,6 +168,25 @@ pub(crate) fn send_possible(file: usize, token: *mut c_void, bytes: u32) -> Opti
     let handler = unsafe { mem::transmute::<*mut c_void, SendPossibleHandler>(call.routine) };
     // SAFETY: Arguments as tdi.md §5 describes them.
     Some(unsafe { handler(call.context, token, bytes) })
+}
+
+/// Indicates a chain on an endpoint, with its own token or another.
+pub(crate) fn chained(file: usize, token: Option<*mut c_void>, chain: Chain) -> Option<NTSTATUS> {
+    let call = call_of(file, CHAINED_RECEIVE)?;
+    // SAFETY: Registered for this event, so of this type.
+    let handler = unsafe { mem::transmute::<*mut c_void, ChainedHandler>(call.routine) };
+    // SAFETY: Arguments as tdi.md §5 describes them; the chain is valid for the call.
+    Some(unsafe {
+        handler(
+            call.context,
+            token.unwrap_or(call.token),
+            NORMAL,
+            chain.length,
+            chain.offset,
+            chain.mdl,
+            chain.descriptor,
+        )
+    })
 }
 
 fn on_stream(

@@ -28,7 +28,8 @@ pub(crate) use complete::{
 };
 pub(crate) use dispatch::dispatch;
 pub(crate) use indicate::{
-    Indication, datagram, disconnect, error, expedited, receive, receive_from, send_possible,
+    Chain, Indication, chained, datagram, disconnect, error, expedited, receive, receive_from,
+    send_possible,
 };
 pub(crate) use kinds::{Ends, FileKind, Kind, Personality, Script};
 pub(crate) use query::{Provider, answer_queries};

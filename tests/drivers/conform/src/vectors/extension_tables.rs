@@ -18,7 +18,7 @@ use crate::{
     nt::{device::Device, irql, pool::Block, status},
     outcome::{self, Outcome, Run, Trouble, holds, same},
     race::{FIRST, Race},
-    transport::{self, Kind, Personality, Script},
+    transport::{self, Kind, Personality, Script, TRANSPORT},
 };
 
 pub(super) const VECTORS: &[Vector] = &[
@@ -51,6 +51,8 @@ pub(super) const VECTORS: &[Vector] = &[
 ];
 
 const SIZE: usize = size_of::<RXCEX_ROUTINES>();
+/// What the first version had.
+const FIRST_SIZE: usize = offset_of!(RXCEX_ROUTINES, AcceptChainedReceives);
 
 /// A table that asks for what this header knows.
 fn asking() -> Outcome<Block<RXCEX_ROUTINES>> {
@@ -100,6 +102,17 @@ fn through_the_table(run: &Run) -> Outcome {
     let before = run.balance();
     a_life(&table.read())?;
     before.unchanged(run, "a life through the table")
+}
+
+/// Lets the transport refuse to register for chained receives; the status.
+fn transport_refuses_chains() -> NTSTATUS {
+    let no_chains = status::NOT_IMPLEMENTED;
+    TRANSPORT.update(|state| {
+        if let Some(slot) = state.handler_status.get_mut(7) {
+            *slot = no_chains;
+        }
+    });
+    no_chains
 }
 
 /// Each member does what the routine of its name does.
@@ -160,6 +173,14 @@ fn a_life(t: &RXCEX_ROUTINES) -> Outcome {
             client::ADDRESS_CONTEXT
         ),
     )?;
+    let no_chains = transport_refuses_chains();
+    let refused = call!(
+        t,
+        AcceptChainedReceives,
+        address.ptr(),
+        Some(client::chained::on_chained)
+    );
+    outcome::status("AcceptChainedReceives", refused, no_chains)?;
     ok(
         "BuildConnection",
         call!(
@@ -315,7 +336,7 @@ fn bad_tables(run: &Run) -> Outcome {
     outcome::status("a misaligned table", answer, status::INVALID_PARAMETER)?;
     same("its bytes", table.bytes(), bytes)?;
     // The block is as long as it says, and not a byte longer: a write behind it would be seen.
-    for room in [8_usize, 64, SIZE - 8] {
+    for room in [8_usize, 64, FIRST_SIZE - 8] {
         let block = Block::<RXCEX_ROUTINES>::filled(0xCC).ok_or_else(Trouble::no_memory)?;
         block.change(|table| table.Size = u32::try_from(room).unwrap_or_default());
         let bytes = block.bytes();
@@ -326,6 +347,27 @@ fn bad_tables(run: &Run) -> Outcome {
             status::BUFFER_OVERFLOW,
         )?;
         same("its bytes", block.bytes(), bytes)?;
+    }
+    // An older header's table, of a block that is no longer; and one that ends inside a member.
+    for room in [FIRST_SIZE, FIRST_SIZE + 4] {
+        let older = Block::<[u8; FIRST_SIZE]>::filled(0xCC).ok_or_else(Trouble::no_memory)?;
+        let says = u32::try_from(room).unwrap_or_default();
+        // SAFETY: The size comes first.
+        unsafe { older.ptr().cast::<u32>().write(says) };
+        ok(
+            "an older table",
+            extension::get_routines(older.ptr().cast()),
+        )?;
+        let bytes = older.bytes();
+        let size = bytes.first_chunk().copied().map(u32::from_le_bytes);
+        same("Size", size.map(|size| size as usize), Some(FIRST_SIZE))?;
+        let (routines, _) = bytes.get(8..).unwrap_or_default().as_chunks::<8>();
+        holds(
+            "every member of it is a routine",
+            routines
+                .iter()
+                .all(|routine| ![[0; 8], [0xCC; 8]].contains(routine)),
+        )?;
     }
     // A later header's table: what this version does not know stays as it is.
     let longer = Block::<[u64; SIZE / 8 + 2]>::filled(0xCC).ok_or_else(Trouble::no_memory)?;
@@ -382,7 +424,7 @@ fn from_the_device(run: &Run) -> Outcome {
         ),
         (
             "a short buffer",
-            ask(code, table.ptr().cast(), SIZE - 8),
+            ask(code, table.ptr().cast(), FIRST_SIZE - 8),
             status::BUFFER_OVERFLOW,
         ),
     ];

@@ -13,6 +13,7 @@ mod datagram_receive;
 mod events;
 mod expedited;
 mod extension_cancel;
+mod extension_chained;
 mod extension_counters;
 mod extension_tables;
 mod hostile_build;
@@ -106,6 +107,7 @@ pub(crate) fn all() -> Vec<&'static Vector> {
         extension_tables::VECTORS,
         extension_cancel::VECTORS,
         extension_counters::VECTORS,
+        extension_chained::VECTORS,
     ]
     .into_iter()
     .flatten()
