@@ -38,6 +38,9 @@ pub(crate) struct Selection {
     /// Build for ARM64 instead of x64 (the product only; it is linked, not run).
     #[arg(long, conflicts_with = "all")]
     arm64: bool,
+    /// Build what is shipped.
+    #[arg(skip)]
+    shipped: bool,
     /// Build only these packages.
     #[arg(short, long, value_name = "NAME")]
     package: Vec<String>,
@@ -128,6 +131,14 @@ impl Selection {
         }
     }
 
+    /// The product, optimised, for every processor.
+    pub(crate) fn product() -> Self {
+        Self {
+            shipped: true,
+            ..Self::default()
+        }
+    }
+
     fn builds(&self) -> Vec<Build> {
         let wanted = |names: &[&str]| -> Vec<String> {
             names
@@ -159,6 +170,12 @@ impl Selection {
                 x64(Profile::Release),
                 arm64(Profile::Release),
             ]
+        } else if self.shipped {
+            let x64 = Build {
+                packages: wanted(&[PRODUCT]),
+                ..x64(Profile::Release)
+            };
+            vec![x64, arm64(Profile::Release)]
         } else if self.arm64 {
             vec![arm64(profile)]
         } else {

@@ -2,6 +2,7 @@
 //!
 //! One file per errand: [`setup`] installs what is missing, [`toolchain`] decides which compiler builds drivers, [`drivers`] builds
 //! them, [`image`] checks what was built, [`wdk_crates`] what they are made of, [`demo`], [`soak`], [`fuzz`] and [`mod@test`] run it,
+//! [`package`] makes what is installed,
 //! [`evidence`](mod@evidence) tells what the last test counted.
 
 use std::process::ExitCode;
@@ -16,6 +17,7 @@ mod evidence;
 mod explore;
 mod fuzz;
 mod image;
+mod package;
 mod peers;
 mod setup;
 mod soak;
@@ -49,6 +51,8 @@ enum Errand {
     Evidence(evidence::Options),
     /// Runs the races of a circuit under chosen orders of their threads.
     Explore(explore::Options),
+    /// Makes and signs the driver package: image, INF, catalogue, test certificate.
+    Package(package::Options),
     /// Lets storms loose on the drivers, with fresh seeds, until one fails or the time is over.
     Soak(soak::Options),
     /// Runs hostile inputs with fresh seeds, until one finds something or the time is over.
@@ -67,6 +71,7 @@ fn main() -> ExitCode {
         Errand::Evidence(options) => evidence::run(&options).map(|()| ExitCode::SUCCESS),
         Errand::Explore(options) => explore::run(&options).map(|()| ExitCode::SUCCESS),
         Errand::Fuzz(options) => fuzz::run(&options).map(|()| ExitCode::SUCCESS),
+        Errand::Package(options) => package::run(&options).map(|()| ExitCode::SUCCESS),
         Errand::Soak(options) => soak::run(&options).map(|()| ExitCode::SUCCESS),
         Errand::Test => test::run(),
     };

@@ -17,6 +17,16 @@ pub(crate) enum Purpose {
     Build,
     /// Building and running them against a real server.
     Run,
+    /// Building and packing the product.
+    Package,
+    /// Everything.
+    All,
+}
+
+impl Purpose {
+    fn includes(self, other: Self) -> bool {
+        self == Self::All || other == Self::Build || self == other
+    }
 }
 
 /// Something the host must have.
@@ -53,11 +63,17 @@ const REQUIREMENTS: &[Requirement] = &[
         is_met: has_diod,
         purpose: Purpose::Run,
     },
+    Requirement {
+        what: "programs that sign (osslsigncode, openssl)",
+        packages: &["osslsigncode", "openssl"],
+        is_met: has_signing,
+        purpose: Purpose::Package,
+    },
 ];
 
 /// `cargo xtask setup`.
 pub(crate) fn run() -> Result<()> {
-    if ensure(Purpose::Run)? + peers::ensure()? == 0 {
+    if ensure(Purpose::All)? + peers::ensure()? == 0 {
         println!("nothing to install");
     }
     if let Some(way) = toolchain::find() {
@@ -70,7 +86,7 @@ pub(crate) fn run() -> Result<()> {
 pub(crate) fn ensure(purpose: Purpose) -> Result<usize> {
     let missing: Vec<&Requirement> = REQUIREMENTS
         .iter()
-        .filter(|requirement| purpose == Purpose::Run || requirement.purpose == Purpose::Build)
+        .filter(|requirement| purpose.includes(requirement.purpose))
         .filter(|requirement| !(requirement.is_met)())
         .collect();
     if missing.is_empty() {
@@ -180,6 +196,12 @@ fn has_libclang() -> bool {
                     .any(|entry| entry.path().join("include/stddef.h").is_file())
             })
     })
+}
+
+fn has_signing() -> bool {
+    [("osslsigncode", "--version"), ("openssl", "version")]
+        .iter()
+        .all(|(program, argument)| command::output(Command::new(program).arg(argument)).is_some())
 }
 
 fn has_diod() -> bool {

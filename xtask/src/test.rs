@@ -22,7 +22,7 @@ pub(crate) fn run() -> Result<ExitCode> {
     let started = Instant::now();
     let mut tally = Tally::default();
     title("set-up");
-    setup::ensure(Purpose::Run)?;
+    setup::ensure(Purpose::All)?;
     peers::ensure()?;
 
     title("format, lints, documentation");
