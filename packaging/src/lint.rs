@@ -1,7 +1,8 @@
-//! The rules of InfVerif that bear on a primitive driver: one that is installed by `DefaultInstall` and belongs to no device.
+//! Rules for the INF of a primitive driver, most of them InfVerif's. Such a driver is installed by `DefaultInstall` and belongs to no
+//! device.
 //!
-//! Rules have names here; the numbers are InfVerif's, where its documentation ties one to the rule. InfVerif itself runs on Windows
-//! only: a clean report here is needed, not enough.
+//! Rules have names here; the numbers are InfVerif's, where they are known. InfVerif itself runs on Windows only: a clean report here
+//! is needed, not enough.
 
 use std::fmt;
 
@@ -36,9 +37,9 @@ pub enum Rule {
     Lockdown,
     /// No `ClassInstall32` for a class that Windows defines (1285).
     ClassInstall,
-    /// Every `%token%` is in `Strings`, and once (1010 family).
+    /// Every `%token%` is in `Strings`, and once.
     Strings,
-    /// Every section that is named is there (1203).
+    /// Every section that is named is there.
     MissingSection,
     /// Every section is named (2083).
     UnusedSection,
