@@ -4,6 +4,7 @@ use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use anyhow::{Context, Result, ensure};
@@ -197,5 +198,75 @@ fn a_damaged_certificate_is_told() -> Result<()> {
     fs::write(keys.join("rxce-test.pem"), "nothing")?;
     let found = error(Signer::open(&keys).map(|_| ()));
     assert!(found.contains("expired or is damaged"), "{found}");
+    Ok(())
+}
+
+/// What `openssl ca` needs to date a certificate.
+const AUTHORITY: &str = "\
+[ca]
+default_ca=a
+[a]
+database=index
+serial=serial
+new_certs_dir=.
+policy=p
+[p]
+commonName=optional
+organizationName=optional
+";
+
+#[test]
+fn an_expired_certificate_is_told() -> Result<()> {
+    let work = tempfile::tempdir()?;
+    let keys = work.path().join("keys");
+    Signer::open(&keys)?;
+    fs::write(keys.join("ca.cnf"), AUTHORITY)?;
+    fs::write(keys.join("index"), "")?;
+    fs::write(keys.join("serial"), "01\n")?;
+    let script = "openssl req -new -key rxce-test.key -config request.cnf -out request && \
+        openssl ca -config ca.cnf -batch -selfsign -keyfile rxce-test.key -md sha256 -notext \
+        -startdate 20200101000000Z -enddate 20210101000000Z -in request -out rxce-test.pem";
+    let made = Command::new("sh")
+        .args(["-c", script])
+        .current_dir(&keys)
+        .output()?;
+    ensure!(made.status.success(), "{made:?}");
+    let found = error(Signer::open(&keys).map(|_| ()));
+    assert!(found.contains("expired"), "{found}");
+    assert!(
+        found.contains("will expire"),
+        "openssl's own words: {found}"
+    );
+    Ok(())
+}
+
+/// A limit on the size of files stands in for a full disk: a write fails in its middle.
+#[test]
+fn a_full_disk_leaves_nothing() -> Result<()> {
+    let work = tempfile::tempdir()?;
+    let keys = work.path().join("keys");
+    Signer::open(&keys)?;
+    let source = source(Architecture::X64, "x86_64")?;
+    let run = |limit: &str| -> Result<std::process::Output> {
+        let script = format!("trap '' XFSZ; ulimit -f {limit}; exec \"$0\" \"$@\"");
+        Ok(Command::new("sh")
+            .args(["-c", &script, env!("CARGO_BIN_EXE_packaging")])
+            .args(["--architecture", "x64", "--image"])
+            .arg(&source.image)
+            .arg("--root")
+            .arg(root())
+            .arg("--keys")
+            .arg(&keys)
+            .arg("--output")
+            .arg(work.path().join("x64"))
+            .output()?)
+    };
+    let full = run("64")?;
+    let told = String::from_utf8_lossy(&full.stderr).into_owned();
+    assert!(!full.status.success());
+    assert!(told.contains("cannot write"), "{told}");
+    assert_eq!(names(work.path())?, ["keys".to_owned()].into());
+    let room = run("unlimited")?;
+    assert!(room.status.success(), "{room:?}");
     Ok(())
 }
