@@ -141,21 +141,33 @@ impl Driver {
         status
     }
 
+    /// Whether the system would unload the driver now.
+    ///
+    /// # Errors
+    ///
+    /// When it would refuse or postpone that.
+    pub fn may_unload(&self) -> Result<(), Error> {
+        let object = DriverObject(self.object);
+        if !*self.started.lock() {
+            Ok(())
+        } else if object.unload().get() == 0 {
+            Err(Error::NoUnload(self.image.name.clone()))
+        } else if has_open_device(object) {
+            Err(Error::DeviceInUse(self.image.name.clone()))
+        } else {
+            Ok(())
+        }
+    }
+
     /// Stops the driver: `DriverUnload`, then the leak rules. A violated one stops the machine with 0xC4/62.
     ///
     /// # Errors
     ///
-    /// When the system would refuse or postpone the unload.
+    /// As [`Self::may_unload`].
     pub fn unload(self) -> Result<(), Error> {
+        self.may_unload()?;
         if *self.started.lock() {
-            let object = DriverObject(self.object);
-            let unload = object.unload().get();
-            if unload == 0 {
-                return Err(Error::NoUnload(self.image.name.clone()));
-            }
-            if has_open_device(object) {
-                return Err(Error::DeviceInUse(self.image.name.clone()));
-            }
+            let unload = DriverObject(self.object).unload().get();
             let argument = self.object as u64;
             on_system_thread("driver unload", move || {
                 run("DriverUnload", unload, &[argument]);
