@@ -184,17 +184,12 @@ unsafe extern "C" fn completed(_device: PDEVICE_OBJECT, irp: PIRP, context: PVOI
         // SAFETY: This is the packet's completion routine.
         let (status, bytes) = unsafe { irp::take_result(irp) };
         rest.address.set_receive_mdl(core::ptr::null_mut());
-        let arrived = u64::try_from(bytes).unwrap_or(0);
-        counters::at_address(&rest.address, arrived, |totals| {
+        // A transport that counts more than it was asked for has not written them.
+        let arrived = u32::try_from(bytes).map_or(rest.asked, |bytes| bytes.min(rest.asked));
+        counters::at_address(&rest.address, arrived.into(), |totals| {
             &totals.datagram_bytes_received
         });
-        data_ready(
-            &rest.address,
-            rest.chain,
-            // A transport that counts more than it was asked for has not written them.
-            u32::try_from(bytes).map_or(rest.asked, |bytes| bytes.min(rest.asked)),
-            status,
-        );
+        data_ready(&rest.address, rest.chain, arrived, status);
     }
     // SAFETY: The reference was taken when the packet was handed over.
     unsafe { IN_FLIGHT.release() };

@@ -68,6 +68,8 @@ unsafe fn offer_chain(circuit: &Circuit, callback: ChainedReceive, chain: &Chain
     let backlog = unsafe { circuit.stream(channel).backlog.get() };
     if let Some(wanted) = offer::offer_backlog(circuit, channel, chain.flags, backlog) {
         // The client wants what follows the older bytes in its memory, and this chain is what follows.
+        // Without memory for that request, the refused bytes are fetched by the next one.
+        engine::change(circuit, |ledger| ledger.streams.of(channel).hold_back());
         fetch::fetch_for_client(circuit, channel, wanted);
         return refused(circuit);
     }

@@ -145,8 +145,24 @@ fn show(circuit: &Circuit, channel: Channel, chain: Option<PMDL>) {
     }
 }
 
-/// Fetches bytes that were refused, into the backlog. The caller has the guard, which passes to the request.
+/// Fetches bytes that were refused, into the backlog, until none are left or the transport takes its time. The caller has the
+/// guard, which passes to the request, and a reference of its own. However much there is to fetch, the stack does not grow.
 pub(super) fn redeliver(circuit: &Circuit, channel: Channel) {
+    while let Some(request) = fetch_more(circuit, channel) {
+        // SAFETY: The completion's part is ours.
+        let Some(next) = (unsafe { go_on(circuit, channel, request) }) else {
+            return;
+        };
+        // SAFETY: As above. A spare request is free for the next turn.
+        unsafe { request.drop_part() };
+        if next == Next::Idle {
+            return;
+        }
+    }
+}
+
+/// Submits a request for bytes that were refused; it is returned if it is over already, with the completion's part.
+fn fetch_more(circuit: &Circuit, channel: Channel) -> Option<Handle> {
     counters::at_parents(circuit, |totals| &totals.refetched);
     // SAFETY: The guard is ours.
     let backlog = unsafe { circuit.stream(channel).backlog.get() };
@@ -162,14 +178,12 @@ pub(super) fn redeliver(circuit: &Circuit, channel: Channel) {
         Ok((request, bytes)) => {
             // SAFETY: The request is listed; the backlog outlives it.
             unsafe { prepare_backlog(circuit, channel, request, bytes) };
-            if submit(circuit, channel, request) {
-                // SAFETY: The completion's part is ours.
-                unsafe { go_on(circuit, channel, request) };
-            }
+            return submit(circuit, channel, request).then_some(request);
         }
         Err(Error::InsufficientResources) => abort(circuit, channel),
         Err(_) => abandon(circuit, channel),
     }
+    None
 }
 
 /// Treats the circuit as aborted by the peer: a stream with a hole cannot go on, and a clean end beats a stall.
@@ -274,9 +288,22 @@ impl Ending for Received {
         let Purpose::Receive(channel) = *request.get().purpose() else {
             return;
         };
-        if !circuit.stream(channel).transfer.leave_to_submitter() {
-            // SAFETY: Forwarded.
-            unsafe { go_on(circuit, channel, request) };
+        if circuit.stream(channel).transfer.leave_to_submitter() {
+            return;
+        }
+        // SAFETY: Forwarded.
+        let Some(next) = (unsafe { go_on(circuit, channel, request) }) else {
+            return;
+        };
+        // The request's own reference goes with it.
+        let again = (next == Next::Redeliver).then(|| circuit.reference());
+        if let Some(None) = again {
+            abandon(circuit, channel);
+        }
+        // SAFETY: Forwarded; the circuit may be gone after this.
+        unsafe { request.drop_part() };
+        if let Some(Some(circuit)) = again {
+            redeliver(&circuit, channel);
         }
     }
 }
@@ -296,32 +323,30 @@ fn submit(circuit: &Circuit, channel: Channel, request: Handle) -> bool {
     completed
 }
 
-/// Goes on with a receive that is over.
+/// Goes on with a receive that is over. If it is over for good, tells what follows. Otherwise it was submitted again, and the
+/// completion's part belongs to the next completion.
 ///
 /// # Safety
 ///
-/// The completion's part of the request is the caller's, and goes; it keeps the circuit until then.
-unsafe fn go_on(circuit: &Circuit, channel: Channel, request: Handle) {
+/// The completion's part of the request is the caller's; it keeps the circuit.
+unsafe fn go_on(circuit: &Circuit, channel: Channel, request: Handle) -> Option<Next> {
     let transfer = &circuit.stream(channel).transfer;
     loop {
         let (status, bytes) = request.get().outcome();
         // SAFETY: The guard came with the completion.
         let destination = unsafe { transfer.destination() };
         let Some(wanted) = destination.wanted.as_mut() else {
-            fetched(circuit, request, channel, status, bytes);
-            break;
+            return Some(fetched(circuit, request, channel, status, bytes));
         };
         // SAFETY: The client's chain is valid until DataReady.
         let wanted = unsafe { advance(wanted, bytes) };
         let useful = wdk::nt_success(status) && bytes > 0;
         if !useful || wanted.copied >= wanted.bytes {
-            filled(circuit, request, channel, wanted, status);
-            break;
+            return Some(filled(circuit, request, channel, wanted, status));
         }
         if !relist(circuit, request, channel) {
             let status = STATUS_CONNECTION_DISCONNECTED;
-            filled(circuit, request, channel, wanted, status);
-            break;
+            return Some(filled(circuit, request, channel, wanted, status));
         }
         // SAFETY: The guard is still ours.
         let target = circuit.target_at(unsafe { transfer.device() });
@@ -330,12 +355,9 @@ unsafe fn go_on(circuit: &Circuit, channel: Channel, request: Handle) {
         // SAFETY: The request is listed.
         unsafe { prepare_client(circuit, channel, request, wanted) };
         if !submit(circuit, channel, request) {
-            // The completion's part belongs to the next completion.
-            return;
+            return None;
         }
     }
-    // SAFETY: The completion's part is ours.
-    unsafe { request.drop_part() };
 }
 
 /// Counts bytes that arrived in the client's memory: no more than the request asked for, whatever the transport counts.
@@ -368,7 +390,13 @@ fn relist(circuit: &Circuit, request: Handle, channel: Channel) -> bool {
 
 /// The client's memory is full, or will not be: unlists the request, tells the client, and lets the guard go. It goes after
 /// DataReady, since not every transport keeps its next indication back until then.
-fn filled(circuit: &Circuit, request: Handle, channel: Channel, wanted: Wanted, status: NTSTATUS) {
+fn filled(
+    circuit: &Circuit,
+    request: Handle,
+    channel: Channel,
+    wanted: Wanted,
+    status: NTSTATUS,
+) -> Next {
     // SAFETY: The guard is still ours.
     unsafe { circuit.stream(channel).transfer.end() };
     engine::change(circuit, |ledger| {
@@ -384,11 +412,17 @@ fn filled(circuit: &Circuit, request: Handle, channel: Channel, wanted: Wanted, 
             status
         },
     );
-    release(circuit, channel);
+    let_go(circuit, channel)
 }
 
 /// A redelivery is over: unlists the request, offers what came, and lets the guard go.
-fn fetched(circuit: &Circuit, request: Handle, channel: Channel, status: NTSTATUS, bytes: usize) {
+fn fetched(
+    circuit: &Circuit,
+    request: Handle,
+    channel: Channel,
+    status: NTSTATUS,
+    bytes: usize,
+) -> Next {
     // SAFETY: The guard is still ours.
     unsafe { circuit.stream(channel).transfer.end() };
     let alive = engine::change(circuit, |ledger| {
@@ -397,39 +431,50 @@ fn fetched(circuit: &Circuit, request: Handle, channel: Channel, status: NTSTATU
     });
     if alive && status == STATUS_INSUFFICIENT_RESOURCES {
         abort(circuit, channel);
-        return;
+        return Next::Idle;
     }
     let useful = wdk::nt_success(status) || status == STATUS_BUFFER_OVERFLOW;
     if !alive || !useful {
         // In a tear-down nobody hears of the bytes; otherwise the disconnect event tells.
         abandon(circuit, channel);
-        return;
+        return Next::Idle;
     }
     // SAFETY: The guard is ours.
     let backlog = unsafe { circuit.stream(channel).backlog.get() };
     backlog.arrived(bytes);
     let Some(wanted) = offer::offer_backlog(circuit, channel, receive_flags(channel), backlog)
     else {
-        release(circuit, channel);
-        return;
+        return let_go(circuit, channel);
     };
-    fetch_for_client(circuit, channel, wanted);
+    fetch_wanted(circuit, channel, wanted)
 }
 
-/// Submits a request for what the client wants. The caller has the guard, which passes to the request.
+/// Fetches what the client wants, and goes on from there. The caller has the guard, which passes to the request.
 pub(super) fn fetch_for_client(circuit: &Circuit, channel: Channel, wanted: Wanted) {
-    match begin(circuit, channel, wanted, Parts::CompletionAndSubmitter) {
-        Ok(request) => {
-            // SAFETY: The request is listed.
-            unsafe { prepare_client(circuit, channel, request, wanted) };
-            if submit(circuit, channel, request) {
-                // SAFETY: The completion's part is ours.
-                unsafe { go_on(circuit, channel, request) };
-            }
-        }
-        Err(Error::InsufficientResources) => release(circuit, channel),
-        Err(_) => {}
+    if fetch_wanted(circuit, channel, wanted) == Next::Redeliver {
+        redeliver(circuit, channel);
     }
+}
+
+/// Submits a request for what the client wants; tells what follows if it is over already.
+fn fetch_wanted(circuit: &Circuit, channel: Channel, wanted: Wanted) -> Next {
+    let request = match begin(circuit, channel, wanted, Parts::CompletionAndSubmitter) {
+        Ok(request) => request,
+        Err(Error::InsufficientResources) => return let_go(circuit, channel),
+        Err(_) => return Next::Idle,
+    };
+    // SAFETY: The request is listed.
+    unsafe { prepare_client(circuit, channel, request, wanted) };
+    if !submit(circuit, channel, request) {
+        return Next::Idle;
+    }
+    // SAFETY: The completion's part is ours.
+    let Some(next) = (unsafe { go_on(circuit, channel, request) }) else {
+        return Next::Idle;
+    };
+    // SAFETY: As above.
+    unsafe { request.drop_part() };
+    next
 }
 
 /// Fetches what was refused before the client knew of the circuit.
@@ -444,13 +489,17 @@ pub(in crate::connection) fn catch_up(circuit: &Circuit, channel: Channel) {
 
 /// Lets the guard of a stream go, or fetches what was refused meanwhile.
 pub(super) fn release(circuit: &Circuit, channel: Channel) {
-    // SAFETY: The guard is ours.
-    let room = unsafe { circuit.stream(channel).backlog.get() }.room();
-    let next = engine::change(circuit, |ledger| {
-        let life = ledger.life;
-        ledger.streams.of(channel).release(&life, room)
-    });
-    if next == Next::Redeliver {
+    if let_go(circuit, channel) == Next::Redeliver {
         redeliver(circuit, channel);
     }
+}
+
+/// Lets the guard of a stream go, unless something was refused meanwhile: that has to be fetched with it.
+fn let_go(circuit: &Circuit, channel: Channel) -> Next {
+    // SAFETY: The guard is ours.
+    let room = unsafe { circuit.stream(channel).backlog.get() }.room();
+    engine::change(circuit, |ledger| {
+        let life = ledger.life;
+        ledger.streams.of(channel).release(&life, room)
+    })
 }

@@ -30,6 +30,7 @@ mod multiple_end;
 mod provider;
 mod queries;
 mod queries_races;
+mod refetch;
 mod send;
 mod send_races;
 mod teardown;
@@ -92,6 +93,7 @@ pub(crate) fn all() -> Vec<&'static Vector> {
         expedited::VECTORS,
         datagram::VECTORS,
         datagram_receive::VECTORS,
+        refetch::VECTORS,
         queries::VECTORS,
         queries_races::VECTORS,
         provider::VECTORS,
