@@ -11,6 +11,9 @@ use anyhow::{Context, Result};
 use bindgen::CodegenConfig;
 use wdk_build::{ApiSubset, BuilderExt, Config};
 
+#[path = "build/inx.rs"]
+#[cfg(windows)]
+mod inx;
 #[path = "build/version.rs"]
 mod version;
 
@@ -21,8 +24,27 @@ fn main() -> Result<()> {
     config.configure_binary_build()?;
 
     let out_dir = PathBuf::from(env::var_os("OUT_DIR").context("OUT_DIR is not set")?);
+    // Only the Windows tools want it; on Linux, `cargo xtask package` reads the source itself.
+    #[cfg(windows)]
+    place_inx()?;
     tdi_bindings(&config, &out_dir)?;
     link_arguments(&out_dir)
+}
+
+/// Puts the INF's source where `cargo make` and `cargo wdk build` look for it.
+#[cfg(windows)]
+fn place_inx() -> Result<()> {
+    println!("cargo::rerun-if-changed=build/inx.rs");
+    println!("cargo::rerun-if-changed=inf/rxce.inx");
+    println!("cargo::rerun-if-changed=rxce.inx");
+    let root = env::var_os("CARGO_MANIFEST_DIR").context("CARGO_MANIFEST_DIR is not set")?;
+    let has = |feature: &str| env::var_os(format!("CARGO_FEATURE_{feature}")).is_some();
+    let rdbss = if has("REDIRECTOR") && !has("RDBSS_STATIC") {
+        inx::Rdbss::Imported
+    } else {
+        inx::Rdbss::NotImported
+    };
+    inx::place(Path::new(&root), rdbss).context("cannot copy inf/rxce.inx beside Cargo.toml")
 }
 
 /// Writes `tdi.rs`: the types and constants of the TDI headers, over the types of `wdk-sys`.

@@ -1,7 +1,7 @@
 /*
  * rxce.h - the RDBSS connection engine, as exported by rxce.sys.
  *
- * Include ntifs.h (or ntddk.h) and tdikrnl.h first. Link with rxce.lib.
+ * Stands on ntifs.h (or ntddk.h) and tdikrnl.h, and includes what is not there yet. Link with rxce.lib.
  *
  * Every RXCE_* structure is allocated by the caller, in nonpaged memory, and stays allocated until its tear-down
  * routine has returned. All routines are called at IRQL <= APC_LEVEL; all callbacks are called at
@@ -13,6 +13,18 @@
  */
 #ifndef RXCE_H
 #define RXCE_H
+
+#ifndef APC_LEVEL
+#include <ntifs.h>
+#endif
+#ifndef TDI_SEND
+#include <tdikrnl.h>
+#endif
+
+#ifdef _MSC_VER
+#pragma warning(push)
+#pragma warning(disable : 4201) /* Structures and unions without a name, as in the kit's own headers. */
+#endif
 
 #ifdef __cplusplus
 extern "C" {
@@ -555,6 +567,10 @@ extern NTSTATUS NTAPI RxCexGetRoutines(_Inout_ PRXCEX_ROUTINES pRoutines);
 
 #ifdef __cplusplus
 }
+#endif
+
+#ifdef _MSC_VER
+#pragma warning(pop)
 #endif
 
 #endif /* RXCE_H */

@@ -6,16 +6,19 @@
 
 use core::sync::atomic::{AtomicU32, Ordering};
 
-use rxce_engine::Error;
+use rxce_engine::{Error, mutant};
 use wdk_sys::{
-    DRIVER_OBJECT, NTSTATUS, PCUNICODE_STRING, PDEVICE_OBJECT, PDRIVER_OBJECT, PIRP,
-    STATUS_INSUFFICIENT_RESOURCES, STATUS_SUCCESS,
+    DRIVER_OBJECT, NTSTATUS, PCUNICODE_STRING, PDEVICE_OBJECT, PDRIVER_OBJECT, PIRP, STATUS_SUCCESS,
 };
 
+#[cfg(feature = "redirector")]
+use crate::rdbss;
 use crate::{
     connection, exports,
     nt::{device, handle_thread::HANDLE_THREAD, irql::Pageable, processors},
+    status,
     tdi::IN_FLIGHT,
+    trace,
 };
 
 /// An absolute address, so that the image has a relocation table: without one, Windows loads it at its preferred address
@@ -36,24 +39,46 @@ const RUNDOWN_TAG: u32 = u32::from_le_bytes(*b"RxGr");
 #[unsafe(export_name = "DriverEntry")]
 pub(crate) unsafe extern "system" fn driver_entry(
     driver: PDRIVER_OBJECT,
-    _registry_path: PCUNICODE_STRING,
+    registry_path: PCUNICODE_STRING,
 ) -> NTSTATUS {
     // SAFETY: The I/O manager hands in the driver object, exclusively until this routine returns.
     let driver: &mut DRIVER_OBJECT = unsafe { &mut *driver };
     if let Err(error) = start() {
-        return failure(error);
+        return status::of(error);
     }
-    if let Err(error) = device::create(driver, Some(internal_control)) {
+    if let Err(error) = offer_device(driver, registry_path) {
         end();
-        return failure(error);
+        return status::of(error);
     }
     // SAFETY: The static is initialised. The volatile read keeps it in the image.
     driver.DriverUnload = Some(unsafe { (&raw const ANCHOR).read_volatile() });
     STATUS_SUCCESS
 }
 
-/// Other drivers ask for the table of routines.
-unsafe extern "C" fn internal_control(_device: PDEVICE_OBJECT, irp: PIRP) -> NTSTATUS {
+/// Registers with RDBSS, which creates the device.
+#[cfg(feature = "redirector")]
+fn offer_device(driver: &mut DRIVER_OBJECT, registry_path: PCUNICODE_STRING) -> Result<(), Error> {
+    rdbss::register(driver, registry_path, Some(internal_control))
+}
+
+/// Creates the device.
+#[cfg(not(feature = "redirector"))]
+fn offer_device(driver: &mut DRIVER_OBJECT, _: PCUNICODE_STRING) -> Result<(), Error> {
+    device::create(driver, Some(internal_control))
+}
+
+/// Other drivers ask for the table of routines; anything else is RDBSS's, if it is there.
+unsafe extern "C" fn internal_control(device: PDEVICE_OBJECT, irp: PIRP) -> NTSTATUS {
+    #[cfg(not(feature = "redirector"))]
+    let _ = device;
+    #[cfg(feature = "redirector")]
+    {
+        // SAFETY: The I/O manager hands the packet over.
+        if !exports::answers_internal(unsafe { device::internal_code(irp) }) {
+            // SAFETY: As above; it goes on whole.
+            return unsafe { rdbss::pass_on(device, irp) };
+        }
+    }
     let answer = |code, output, length| {
         // SAFETY: Only drivers can send such a request, and their buffers are as long as they say.
         unsafe { exports::answer_internal(code, output, length) }
@@ -62,9 +87,21 @@ unsafe extern "C" fn internal_control(_device: PDEVICE_OBJECT, irp: PIRP) -> NTS
     unsafe { device::answer_internal(irp, answer) }
 }
 
-unsafe extern "C" fn unload(_driver: PDRIVER_OBJECT) {
-    device::delete();
+unsafe extern "C" fn unload(driver: PDRIVER_OBJECT) {
+    withdraw_device(driver);
     end();
+}
+
+/// Ends the registration with RDBSS, and with it the device.
+#[cfg(feature = "redirector")]
+fn withdraw_device(driver: PDRIVER_OBJECT) {
+    rdbss::unregister(driver);
+}
+
+/// Deletes the device.
+#[cfg(not(feature = "redirector"))]
+fn withdraw_device(_: PDRIVER_OBJECT) {
+    device::delete();
 }
 
 /// Starts the engine in an image that was loaded for its exports.
@@ -79,7 +116,7 @@ pub(crate) unsafe extern "system" fn DllInitialize(_registry_path: PCUNICODE_STR
             device::enter_library();
             STATUS_SUCCESS
         }
-        Err(error) => failure(error),
+        Err(error) => status::of(error),
     }
 }
 
@@ -104,6 +141,9 @@ fn start() -> Result<(), Error> {
             unsafe { HANDLE_THREAD.stop() };
             return Err(error);
         }
+        // SAFETY: The entry points are serialised, and `end` stops it.
+        unsafe { trace::start() };
+        connection::keep_for_debuggers();
     }
     ENTRIES.fetch_add(1, Ordering::AcqRel);
     Ok(())
@@ -117,16 +157,24 @@ fn end() {
     let at = unsafe { Pageable::assume() };
     IN_FLIGHT.destroy(&at);
     // The last instructions of a completion routine come after its release, at DISPATCH_LEVEL on some processor.
-    processors::visit_all();
+    if !mutant!(UnloadWithoutVisit) {
+        processors::visit_all();
+    }
     // SAFETY: The entry points are serialised, and no client calls the engine any more.
     unsafe { HANDLE_THREAD.stop() };
     // SAFETY: As above: no structure is built.
     unsafe { connection::end() };
+    // SAFETY: As above: nothing is left that could have an event.
+    unsafe { trace::stop() };
 }
 
-const fn failure(error: Error) -> NTSTATUS {
-    match error {
-        Error::Transport(status) => status,
-        _ => STATUS_INSUFFICIENT_RESOURCES,
-    }
+/// Plants the defect with this number, before the driver is started; 0 plants none. Returns 1 if there is such a number.
+///
+/// # Safety
+///
+/// None.
+#[cfg(feature = "mutants")]
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "system" fn RxcexSelectMutant(number: u32) -> u32 {
+    rxce_engine::mutants::select(number).into()
 }

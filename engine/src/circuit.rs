@@ -100,7 +100,7 @@ pub trait Circuit {
 pub fn change<C: Circuit, R>(circuit: &C, decide: impl FnOnce(&mut Ledger<C::List>) -> R) -> R {
     circuit.hold(|ledger| {
         let result = decide(ledger);
-        if ledger.is_waited_for() {
+        if ledger.is_waited_for() && !mutant!(LostWakeUp) {
             circuit.signal();
         }
         result
@@ -120,7 +120,6 @@ fn wait_until<C: Circuit>(
     limit_100ns: Option<u64>,
     mut condition: impl FnMut(&mut Ledger<C::List>) -> bool,
 ) -> bool {
-    let start = circuit.now_100ns();
     let mut look = |again: bool| {
         circuit.hold(|ledger| {
             let holds = condition(ledger);
@@ -128,14 +127,18 @@ fn wait_until<C: Circuit>(
             holds
         })
     };
+    if look(true) {
+        return true;
+    }
+    let start = circuit.now_100ns();
     loop {
-        if look(true) {
-            return true;
-        }
         let left = limit_100ns
             .map(|limit| limit.saturating_sub(circuit.now_100ns().saturating_sub(start)));
         if left == Some(0) || circuit.wait(level, left) == Waited::TimedOut {
             return look(false);
+        }
+        if look(true) {
+            return true;
         }
     }
 }
@@ -153,6 +156,9 @@ pub fn initiate_disconnect<C: Circuit>(circuit: &C) -> Result<(), Error> {
         Local::Nothing => return Ok(()),
         Local::Refuse => return Err(Error::InvalidParameter),
     }
+    let early = mutant!(StateBeforeMemory)
+        .then(|| change(circuit, |ledger| ledger.life.begin_local_disconnect()));
+    let unlocked = mutant!(UnlockedDecision).then(look);
     let Some(request) = circuit.new_disconnect() else {
         // Another thread may have settled the matter meanwhile: then memory was not needed.
         return match look() {
@@ -162,7 +168,8 @@ pub fn initiate_disconnect<C: Circuit>(circuit: &C) -> Result<(), Error> {
         };
     };
     let decision = change(circuit, |ledger| {
-        let decision = ledger.life.begin_local_disconnect();
+        let now = ledger.life.begin_local_disconnect();
+        let decision = early.or(unlocked).unwrap_or(now);
         if let Local::Submit(_) = decision {
             ledger.insert(&request, Kind::Other, Handover::Submitted);
         }
@@ -269,7 +276,9 @@ fn unwind<C: Circuit>(circuit: &C, level: &C::Level) {
     if circuit.hold(|ledger| ledger.life.is_cancelled() && !ledger.is_empty()) {
         // A request that its submitter has not handed over yet cannot be cancelled.
         wait_until(circuit, level, None, |ledger| ledger.nobody_submits());
-        circuit.cancel_all();
+        if !mutant!(CancelledKeepsConnect) {
+            circuit.cancel_all();
+        }
     }
     if let Some(abort) = drain(circuit, level) {
         circuit.drop_part(abort);
@@ -288,24 +297,41 @@ pub fn tear_down<C: Circuit>(
     level: &C::Level,
     wait_for_clean_up: impl FnOnce(),
 ) -> Result<Result<(), Error>, Error> {
-    change(circuit, |ledger| ledger.life.begin_tear_down())?;
+    let owes_disconnect = change(circuit, |ledger| {
+        ledger.life.begin_tear_down()?;
+        Ok(ledger.life.owes_disconnect())
+    })?;
     wait_for_clean_up();
-    let first = list_prepared(circuit, Prepared::First, |ledger| {
-        ledger.life.tear_down_disconnect()
-    });
+    let first = owes_disconnect
+        .then(|| {
+            list_prepared(circuit, Prepared::First, |ledger| {
+                ledger.life.tear_down_disconnect()
+            })
+        })
+        .flatten();
     if let Some((request, mode)) = first {
         send_down(circuit, request, Submission::Disconnect(mode));
     }
-    if !circuit.hold(|ledger| ledger.life.abort_submitted()) {
-        wait_until(circuit, level, Some(ORDERLY_WAIT_100NS), |ledger| {
-            ledger.only_receives()
-        });
-    }
-    let escalation = drain(circuit, level);
-    let remote = circuit.hold(|ledger| ledger.life.remote_disconnect_seen());
+    // Nothing is listed any more from here on but an abort, so what is empty stays so.
+    let mut is_empty = false;
+    let factor = if mutant!(OrderlyWaitTooLong) { 10 } else { 1 };
+    let limit = ORDERLY_WAIT_100NS.saturating_mul(factor);
+    wait_until(circuit, level, Some(limit), |ledger| {
+        is_empty = ledger.is_empty();
+        ledger.life.abort_submitted() || ledger.only_receives() || mutant!(NoOrderlyWait)
+    });
+    let escalation = if is_empty {
+        None
+    } else {
+        drain(circuit, level)
+    };
     let last = escalation.or(first.map(|(request, _)| request));
+    let remote = || circuit.hold(|ledger| ledger.life.remote_disconnect_seen());
     let result = match last.map(|request| circuit.status(request)) {
-        Some(status) if status < 0 && !remote => Err(Error::Transport(status)),
+        Some(_) if mutant!(StatusSwallowed) => Ok(()),
+        Some(status) if status < 0 && (!remote() || mutant!(StatusOfGonePeer)) => {
+            Err(Error::Transport(status))
+        }
         _ => Ok(()),
     };
     for request in [first.map(|(request, _)| request), escalation]
@@ -321,21 +347,33 @@ pub fn tear_down<C: Circuit>(
 /// is still the caller's.
 fn drain<C: Circuit>(circuit: &C, level: &C::Level) -> Option<C::Request> {
     let escalation = list_prepared(circuit, Prepared::Escalation, |ledger| {
+        if mutant!(NoDrain) {
+            return None;
+        }
+        if mutant!(NoAbort) {
+            return None;
+        }
         (!ledger.is_empty() && ledger.life.escalate()).then_some(Mode::Abort)
     });
     if let Some((request, mode)) = escalation {
         send_down(circuit, request, Submission::Disconnect(mode));
     }
     let abort = escalation.map(|(request, _)| request);
-    if wait_until(circuit, level, Some(ABORT_WAIT_100NS), |ledger| {
-        ledger.is_empty()
-    }) {
+    let drained = mutant!(NoDrain)
+        || wait_until(circuit, level, Some(ABORT_WAIT_100NS), |ledger| {
+            ledger.is_empty()
+        });
+    if drained {
         return abort;
     }
     // A request that its submitter has not handed over yet cannot be cancelled.
     wait_until(circuit, level, None, |ledger| ledger.nobody_submits());
-    circuit.cancel_all();
-    circuit.close_endpoint(level);
+    if !mutant!(NoCancel) {
+        circuit.cancel_all();
+    }
+    if !mutant!(NoEarlyClose) {
+        circuit.close_endpoint(level);
+    }
     wait_until(circuit, level, None, |ledger| ledger.is_empty());
     abort
 }

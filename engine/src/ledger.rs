@@ -106,8 +106,8 @@ impl<L: InFlight> Ledger<L> {
     }
 
     /// Nothing but receives is listed.
-    pub const fn only_receives(&self) -> bool {
-        self.others == 0
+    pub fn only_receives(&self) -> bool {
+        self.others == 0 && (self.receives == 0 || !mutant!(ReceivesDelayAbort))
     }
 
     /// No submitter is between listing and the return of `IoCallDriver`.

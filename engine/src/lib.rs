@@ -8,6 +8,9 @@
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
+#[macro_use]
+mod mutant;
+
 pub mod circuit;
 pub mod ea;
 pub mod ledger;
@@ -17,6 +20,10 @@ pub mod receive;
 pub mod send;
 pub mod spread;
 pub mod transport_address;
+
+#[cfg(feature = "mutants")]
+#[doc(hidden)]
+pub use mutants;
 
 /// Why a routine of the engine refuses or fails; the driver maps each to its documented status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

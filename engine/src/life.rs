@@ -174,14 +174,15 @@ impl Life {
 
     /// Whether a send may be listed.
     #[must_use]
-    pub const fn admits_send(&self) -> bool {
+    pub fn admits_send(&self) -> bool {
         matches!(self.state, State::Active)
+            || (mutant!(SendAfterDisconnect) && matches!(self.state, State::Disconnected))
     }
 
     /// Whether a receive request may be listed; in a tear-down the list only shrinks.
     #[must_use]
-    pub const fn admits_receive(&self) -> bool {
-        !matches!(self.state, State::TearDown)
+    pub fn admits_receive(&self) -> bool {
+        !matches!(self.state, State::TearDown) || mutant!(ReceiveInTearDown)
     }
 
     /// Whether a local disconnect was submitted, by `RxCeInitiateVCDisconnect` or by a tear-down.
@@ -204,7 +205,7 @@ impl Life {
 
     /// What `RxCeInitiateVCDisconnect` would do now, without doing it.
     #[must_use]
-    pub const fn local_disconnect(&self) -> Local {
+    pub fn local_disconnect(&self) -> Local {
         match self.state {
             State::Active => Local::Submit(self.local_mode()),
             State::Disconnected if self.awaits_local_disconnect() => {
@@ -216,11 +217,11 @@ impl Life {
     }
 
     /// Decides a local disconnect (edge a). On [`Local::Submit`] the request must be listed in the same hold.
-    pub const fn begin_local_disconnect(&mut self) -> Local {
+    pub fn begin_local_disconnect(&mut self) -> Local {
         let decision = self.local_disconnect();
         if let Local::Submit(mode) = decision {
             self.state = State::Disconnected;
-            self.local_disconnect_submitted = true;
+            self.local_disconnect_submitted = !mutant!(SecondRelease);
             if matches!(mode, Mode::Abort) {
                 self.abort_submitted = true;
             }
@@ -230,44 +231,51 @@ impl Life {
 
     /// Whether a circuit that is disconnected still has use for a local disconnect: the peer's release is to be
     /// acknowledged, or its connect, which a transport may keep for ever, has to be aborted.
-    const fn awaits_local_disconnect(&self) -> bool {
-        (self.remote_was_release || self.building) && !self.local_disconnect_submitted
+    fn awaits_local_disconnect(&self) -> bool {
+        ((self.remote_was_release && !mutant!(AcknowledgementForgotten)) || self.building)
+            && !self.local_disconnect_submitted
     }
 
-    const fn local_mode(&self) -> Mode {
+    fn local_mode(&self) -> Mode {
         match self.closing {
+            Closing::AbortOnly if mutant!(ReleaseToAbortOnly) => Mode::Release,
             Closing::Orderly if !self.building => Mode::Release,
             _ => Mode::Abort,
         }
     }
 
     /// Records the transport's disconnect event (edge b). A notice is to be made by the caller, once.
-    pub const fn remote_disconnect(&mut self, flags: u32) -> Option<Notice> {
+    pub fn remote_disconnect(&mut self, flags: u32) -> Option<Notice> {
         // Anything but RELEASE alone from an orderly provider counts as an abort; an abort stays one.
-        if flags == DISCONNECT_RELEASE && matches!(self.closing, Closing::Orderly) {
+        let release = flags == DISCONNECT_RELEASE
+            || (mutant!(BothFlagsAreRelease) && flags & DISCONNECT_RELEASE != 0);
+        if release && matches!(self.closing, Closing::Orderly) {
             if !self.remote_disconnect_seen {
                 self.remote_was_release = true;
             }
-        } else {
+        } else if !mutant!(AbortStaysRelease) {
             self.remote_was_release = false;
         }
         self.remote_end(Notice::Disconnect(flags))
     }
 
     /// Records an error of the circuit's address (edge c): a remote abort with another notice.
-    pub const fn address_error(&mut self, status: i32) -> Option<Notice> {
+    pub fn address_error(&mut self, status: i32) -> Option<Notice> {
         self.remote_was_release = false;
         self.remote_end(Notice::Error(status))
     }
 
-    const fn remote_end(&mut self, notice: Notice) -> Option<Notice> {
+    fn remote_end(&mut self, notice: Notice) -> Option<Notice> {
         self.remote_disconnect_seen = true;
-        if !matches!(self.state, State::Active) {
-            return None;
+        match self.state {
+            State::Active => {}
+            State::Disconnected if mutant!(NoticeAfterLocalDisconnect) => return Some(notice),
+            State::TearDown if mutant!(NoticeInTearDown) => return Some(notice),
+            State::Disconnected | State::TearDown => return None,
         }
         self.state = State::Disconnected;
-        if self.building {
-            self.owed = Some(notice);
+        if self.building && !mutant!(NoticeWhileBuilding) {
+            self.owed = (!mutant!(OwedNoticeLost)).then_some(notice);
             return None;
         }
         Some(notice)
@@ -278,19 +286,26 @@ impl Life {
     /// # Errors
     ///
     /// [`crate::Error::InvalidParameter`] if it is being built or is already being torn down.
-    pub const fn begin_tear_down(&mut self) -> Result<(), crate::Error> {
-        if self.building || matches!(self.state, State::TearDown) {
+    pub fn begin_tear_down(&mut self) -> Result<(), crate::Error> {
+        let building = self.building && !mutant!(TearDownWhileBuilding);
+        let claimed = matches!(self.state, State::TearDown) && !mutant!(SecondTearDown);
+        if building || claimed {
             return Err(crate::Error::InvalidParameter);
         }
         self.state = State::TearDown;
         Ok(())
     }
 
+    /// Whether a tear-down has a disconnect to send. A "no" is final.
+    #[must_use]
+    pub const fn owes_disconnect(&self) -> bool {
+        !self.local_disconnect_submitted
+            && (!self.remote_disconnect_seen || self.remote_was_release)
+    }
+
     /// The disconnect that a tear-down sends first, if one is due. It must be listed in the same hold.
-    pub const fn tear_down_disconnect(&mut self) -> Option<Mode> {
-        if self.local_disconnect_submitted
-            || (self.remote_disconnect_seen && !self.remote_was_release)
-        {
+    pub fn tear_down_disconnect(&mut self) -> Option<Mode> {
+        if !self.owes_disconnect() || mutant!(TearDownSendsNothing) {
             return None;
         }
         self.local_disconnect_submitted = true;
@@ -304,14 +319,14 @@ impl Life {
     }
 
     /// Decides an escalation to ABORT: `true` once per circuit.
-    pub const fn escalate(&mut self) -> bool {
-        let first = !self.abort_submitted;
+    pub fn escalate(&mut self) -> bool {
+        let first = !self.abort_submitted || mutant!(SecondAbort);
         self.abort_submitted = true;
         first
     }
 
     /// Decides to cancel the build, whatever it is waiting for. The waiter has to be woken.
-    pub const fn cancel_build(&mut self) -> CancelBuild {
+    pub fn cancel_build(&mut self) -> CancelBuild {
         match self.state {
             _ if self.cancelled => CancelBuild::Cancelled,
             State::TearDown => CancelBuild::Refuse,
@@ -321,7 +336,7 @@ impl Life {
             }
             State::Active | State::Disconnected => {
                 self.state = State::Disconnected;
-                self.cancelled = true;
+                self.cancelled = !mutant!(CancelForgotten);
                 CancelBuild::Cancelled
             }
         }
@@ -356,8 +371,8 @@ impl Life {
 
     /// Decides the fate of a build whose connect ended, or whose wait was cut short by a local disconnect or a
     /// cancellation.
-    pub const fn end_build(&mut self, connected: bool) -> Built {
-        if connected && !self.is_build_over() {
+    pub fn end_build(&mut self, connected: bool) -> Built {
+        if connected && (!self.is_build_over() || mutant!(BuiltDespiteDisconnect)) {
             self.building = false;
             return Built::Alive(self.owed.take());
         }

@@ -62,16 +62,21 @@ pub fn decide(choice: Choice, attempts: impl Iterator<Item = Attempt>) -> Verdic
     for (index, attempt) in attempts.enumerate() {
         match attempt {
             Attempt::Absent => {}
-            Attempt::Connecting if choice == Choice::Best && best.is_none() => {
+            Attempt::Connecting
+                if choice == Choice::Best && best.is_none() && !mutant!(BestIsFirst) =>
+            {
                 return Verdict::Open;
             }
             Attempt::Connecting => connecting = true,
             Attempt::Connected => best = best.or(Some(index)),
+            Attempt::Failed(status) if mutant!(LastFailureReported) => failure = Some(status),
             Attempt::Failed(status) => failure = failure.or(Some(status)),
         }
     }
     match best {
-        Some(index) if choice != Choice::All || !connecting => Verdict::Winner(index),
+        Some(index) if choice != Choice::All || !connecting || mutant!(AllDoesNotWait) => {
+            Verdict::Winner(index)
+        }
         None if !connecting => Verdict::Lost(failure),
         _ => Verdict::Open,
     }
@@ -108,7 +113,7 @@ impl Decision {
 
     /// Decides by where the attempts stand, unless something was decided before; `true` if this decides.
     pub fn decide(&mut self, choice: Choice, attempts: impl Iterator<Item = Attempt>) -> bool {
-        if self.verdict != Verdict::Open {
+        if self.verdict != Verdict::Open && !mutant!(WinnerNotRecorded) {
             return false;
         }
         self.verdict = decide(choice, attempts);

@@ -83,22 +83,24 @@ impl Stream {
     }
 
     /// Decides about an indication.
-    pub const fn indicate(&mut self, life: &Life) -> Indication {
+    pub fn indicate(&mut self, life: &Life) -> Indication {
         match (life.admits_receive(), self.taken) {
             (true, _) if !life.is_announced() => {
-                self.held = true;
+                self.held = !mutant!(EarlyRefusalForgotten);
                 Indication::Refuse
             }
             (true, false) => {
-                self.taken = true;
+                self.taken = !mutant!(GuardNotTaken);
                 Indication::Offer
             }
             (true, true) => {
-                self.held = true;
+                self.held = !mutant!(RefusalForgotten);
                 Indication::Refuse
             }
             // A receive in progress must not get bytes after a hole.
+            (false, true) if mutant!(DiscardBehindReceive) => Indication::Discard,
             (false, true) => Indication::Refuse,
+            (false, false) if mutant!(TearDownRefuses) => Indication::Refuse,
             (false, false) => Indication::Discard,
         }
     }
@@ -109,12 +111,12 @@ impl Stream {
     }
 
     /// Notes that a receive request is about to be handed to the transport: it fetches whatever was refused before.
-    pub const fn requested(&mut self) {
-        self.held = false;
+    pub fn requested(&mut self) {
+        self.held &= mutant!(FetchedTwice);
     }
 
     /// Lets the guard go, unless refused bytes have to be fetched first and `room` says that they can be taken.
-    pub const fn release(&mut self, life: &Life, room: Room) -> Next {
+    pub fn release(&mut self, life: &Life, room: Room) -> Next {
         if self.held && life.admits_receive() && matches!(room, Room::Left) {
             self.held = false;
             return Next::Redeliver;

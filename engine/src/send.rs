@@ -23,7 +23,10 @@ pub enum ZeroLength {
 
 /// The `SendFlags` of the TDI request.
 #[must_use]
-pub const fn tdi_flags(options: u32) -> u32 {
+pub fn tdi_flags(options: u32) -> u32 {
+    if mutant!(EngineFlagsPassedOn) {
+        return options;
+    }
     options & !ENGINE_MASK
 }
 
@@ -39,21 +42,23 @@ pub fn check_length(
     zero: ZeroLength,
 ) -> Result<(), Error> {
     let partial = options & PARTIAL != 0;
-    if length == 0 && (partial || zero == ZeroLength::Refused) {
+    let empty_part = partial && !mutant!(EmptyPartAccepted);
+    if length == 0 && (empty_part || zero == ZeroLength::Refused) {
         return Err(Error::InvalidParameter);
     }
     let wanted = u64::from(length);
+    let slack = u64::from(mutant!(SendLengthOffByOne));
     let mut total = 0_u64;
     for (count, bytes) in chain.enumerate() {
         total = total.saturating_add(u64::from(bytes));
         if partial && total >= wanted {
             return Ok(());
         }
-        if total > wanted || count >= MOST_ELEMENTS {
+        if total > wanted.saturating_add(slack) || count >= MOST_ELEMENTS {
             return Err(Error::InvalidParameter);
         }
     }
-    if total == wanted {
+    if total == wanted || total == wanted.saturating_add(slack) {
         Ok(())
     } else {
         Err(Error::InvalidParameter)

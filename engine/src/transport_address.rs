@@ -29,6 +29,20 @@ pub fn length(count: i32, mut length_at: impl FnMut(u16) -> u16) -> Result<u16, 
 /// `TDI_ADDRESS_TYPE_IP`, `_IP6`, `_NETBIOS`, `_NETBIOS_EX`, `_NETBIOS_UNICODE_EX`, each with its packed length.
 const FORMS: [(u16, u16); 5] = [(2, 14), (23, 26), (17, 18), (22, 34), (24, 74)];
 
+/// The length of a `TRANSPORT_ADDRESS` with one IPv4 address.
+pub const IP_V4_LENGTH: usize = 22;
+
+/// A `TRANSPORT_ADDRESS` with one IPv4 address.
+#[must_use]
+pub const fn ip_v4(address: [u8; 4], port: u16) -> [u8; IP_V4_LENGTH] {
+    let [a, b, c, d] = address;
+    let [high, low] = port.to_be_bytes();
+    // One address of 14 bytes and type 2: port and address in network order, then zeroes.
+    [
+        1, 0, 0, 0, 14, 0, 2, 0, high, low, a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0,
+    ]
+}
+
 /// Whether an address of a known type has all its members. Of other types only the transport knows.
 #[must_use]
 pub fn is_whole(address_type: u16, address_length: u16) -> bool {
@@ -96,6 +110,14 @@ mod tests {
     #[test]
     fn one_ipv4_address_is_22_bytes() {
         assert_eq!(length(1, |_| 14), Ok(22));
+    }
+
+    #[test]
+    fn an_ipv4_address_is_whole() {
+        let address = ip_v4([127, 0, 0, 1], 564);
+        assert_eq!(check(&address), Ok(()));
+        assert_eq!(&address[8..14], &[2, 52, 127, 0, 0, 1]);
+        assert_eq!(length(1, |_| 14).map(usize::from), Ok(IP_V4_LENGTH));
     }
 
     #[test]

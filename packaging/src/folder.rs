@@ -25,6 +25,8 @@ const WINDOWS: &str = "2:10.0";
 pub struct Source {
     /// Processor of the image.
     pub architecture: Architecture,
+    /// What the driver was built as.
+    pub form: Form,
     /// The driver; its PDB lies beside it.
     pub image: PathBuf,
     /// Its INF, not yet stamped.
@@ -39,6 +41,26 @@ pub struct Source {
     pub time: u64,
     /// The form of the catalogue.
     pub catalogue: Version,
+    /// Where Windows puts the driver.
+    pub directory: Directory,
+}
+
+/// What the driver was built as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// A mini-redirector that imports from `rdbss.sys`.
+    Redirector,
+    /// A library of routines alone.
+    Export,
+}
+
+/// Where Windows puts the driver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Directory {
+    /// A folder of its own in the driver store, as rules for drivers want it.
+    DriverStore,
+    /// `System32\drivers`, where the loader certainly looks for the imports of other drivers.
+    System32,
 }
 
 /// Removes a directory that did not become the package.
@@ -57,13 +79,24 @@ impl Drop for Part {
 ///
 /// Something of `source` is missing or does not fit the rest, the INF breaks a rule, signing or verifying fails, the disk is full.
 pub fn make(source: &Source, folder: &Path, signer: &Signer) -> Result<()> {
+    replace(folder, |part| {
+        fill(source, part, signer)?;
+        verify(part, signer)
+    })
+}
+
+/// Makes a folder aside by `fill`, and puts it in the place of `folder`. On failure `folder` is as it was.
+///
+/// # Errors
+///
+/// Those of `fill`; a place where no folder can be made.
+pub(crate) fn replace(folder: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     let parent = folder.parent().context("the package needs a folder")?;
     fs::create_dir_all(parent).with_context(|| format!("cannot make {}", parent.display()))?;
     let aside = |what: &str| folder.with_extension(format!("{what}{}", std::process::id()));
     let part = Part(aside("part"));
     fs::create_dir(&part.0).with_context(|| format!("cannot make {}", part.0.display()))?;
-    fill(source, &part.0, signer)?;
-    verify(&part.0, signer)?;
+    fill(&part.0)?;
     let old = Part(aside("old"));
     if folder.exists() {
         fs::rename(folder, &old.0).with_context(|| format!("cannot move {}", folder.display()))?;
@@ -79,6 +112,10 @@ pub fn make(source: &Source, folder: &Path, signer: &Signer) -> Result<()> {
 fn fill(source: &Source, part: &Path, signer: &Signer) -> Result<()> {
     let image = read(&source.image)?;
     let inx = String::from_utf8(read(&source.inx)?).context("the .inx is no text")?;
+    let inx = match source.form {
+        Form::Redirector => inx,
+        Form::Export => stamp::without_rdbss(&inx),
+    };
     let stamped = stamp::stamp(
         &inx,
         &Stamp {
@@ -89,13 +126,17 @@ fn fill(source: &Source, part: &Path, signer: &Signer) -> Result<()> {
         },
     )?;
     agree(&image, &stamped, source)?;
-    let inf = stamp::encode(&stamped);
-    let findings = lint::lint(&inf);
+    let findings = lint::lint(&stamp::encode(&stamped));
     if !findings.is_empty() {
         let lines: Vec<String> = findings.iter().map(ToString::to_string).collect();
         bail!("rxce.inf breaks rules:\n  {}", lines.join("\n  "));
     }
 
+    // What was linted, in every respect but the directory: the rules want the driver store.
+    let inf = stamp::encode(&match source.directory {
+        Directory::DriverStore => stamped,
+        Directory::System32 => stamp::in_system32(&stamped)?,
+    });
     write(&part.join("rxce.inf"), &inf)?;
     write(&part.join("rxce.sys"), &image)?;
     signer.sign(&part.join("rxce.sys"), source.time)?;
@@ -210,10 +251,10 @@ fn import_library(exports: &str, architecture: Architecture) -> Result<Vec<u8>> 
     Ok(library.into_inner())
 }
 
-fn read(path: &Path) -> Result<Vec<u8>> {
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).with_context(|| format!("cannot read {}", path.display()))
 }
 
-fn write(path: &Path, contents: &[u8]) -> Result<()> {
+pub(crate) fn write(path: &Path, contents: &[u8]) -> Result<()> {
     fs::write(path, contents).with_context(|| format!("cannot write {}", path.display()))
 }

@@ -66,6 +66,13 @@ impl Section {
     pub fn get(&self, key: &str) -> Option<&Entry> {
         self.entries.iter().find(|entry| entry.is(key))
     }
+
+    /// Whether it is an install section itself, without `.Services` and the like.
+    #[must_use]
+    pub fn is_install(&self) -> bool {
+        let name = self.name.to_lowercase();
+        name.starts_with("defaultinstall") && !name.ends_with(".services")
+    }
 }
 
 /// A setup INF.

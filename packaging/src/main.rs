@@ -10,9 +10,10 @@ use anyhow::{Context, Result};
 use clap::{Parser, ValueEnum};
 use packaging::{
     catalogue::Version,
-    folder::{self, Source},
+    folder::{self, Directory, Form, Source},
     sign::Signer,
     stamp::Architecture,
+    vm::{self, Vm},
 };
 
 /// Makes a driver package.
@@ -21,6 +22,9 @@ struct Options {
     /// Processor of the image.
     #[arg(long)]
     architecture: Processor,
+    /// What the image was built as.
+    #[arg(long)]
+    form: BuiltAs,
     /// The driver.
     #[arg(long)]
     image: PathBuf,
@@ -36,6 +40,18 @@ struct Options {
     /// Write a catalogue of the older version (SHA-1).
     #[arg(long)]
     v1: bool,
+    /// Let Windows put the driver to System32\drivers instead of the driver store.
+    #[arg(long)]
+    system32: bool,
+    /// A folder to make for a VM: the package, clients, programs, scripts.
+    #[arg(long)]
+    vm: Option<PathBuf>,
+    /// A driver for that folder, to be signed.
+    #[arg(long, requires = "vm")]
+    client: Vec<PathBuf>,
+    /// A program for that folder.
+    #[arg(long, requires = "vm")]
+    program: Vec<PathBuf>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -43,6 +59,13 @@ struct Options {
 enum Processor {
     X64,
     Arm64,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+#[value(rename_all = "lower")]
+enum BuiltAs {
+    Redirector,
+    Export,
 }
 
 fn main() -> ExitCode {
@@ -61,6 +84,10 @@ fn run(options: &Options) -> Result<()> {
             Processor::X64 => Architecture::X64,
             Processor::Arm64 => Architecture::Arm64,
         },
+        form: match options.form {
+            BuiltAs::Redirector => Form::Redirector,
+            BuiltAs::Export => Form::Export,
+        },
         image: options.image.clone(),
         inx: options.root.join("inf/rxce.inx"),
         header: options.root.join("include/rxce.h"),
@@ -69,8 +96,25 @@ fn run(options: &Options) -> Result<()> {
         version: concat!(env!("CARGO_PKG_VERSION"), ".0").to_owned(),
         time: date(options)?,
         catalogue: if options.v1 { Version::V1 } else { Version::V2 },
+        directory: if options.system32 {
+            Directory::System32
+        } else {
+            Directory::DriverStore
+        },
     };
-    folder::make(&source, &options.output, &Signer::open(&options.keys)?)
+    let signer = Signer::open(&options.keys)?;
+    folder::make(&source, &options.output, &signer)?;
+    if let Some(folder) = &options.vm {
+        let vm = Vm {
+            package: options.output.clone(),
+            clients: options.client.clone(),
+            programs: options.program.clone(),
+            scripts: options.root.join("scripts/windows"),
+            time: source.time,
+        };
+        vm::make(&vm, folder, &signer)?;
+    }
+    Ok(())
 }
 
 /// `SOURCE_DATE_EPOCH`, else the date of the commit, else now.

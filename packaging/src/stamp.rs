@@ -83,6 +83,44 @@ pub fn stamp(source: &str, stamp: &Stamp<'_>) -> Result<String> {
     Ok(inf)
 }
 
+/// The INF's source for an image that does not import from `rdbss.sys`: its service depends on nothing.
+#[must_use]
+pub fn without_rdbss(source: &str) -> String {
+    source
+        .split_inclusive('\n')
+        .filter(|line| !line.starts_with("Dependencies"))
+        .collect()
+}
+
+/// Puts the driver to `System32\drivers` (directory 12) instead of the driver store (13), in a stamped INF.
+///
+/// # Errors
+///
+/// The INF names directory 13 elsewhere than in `DestinationDirs` and `ServiceBinary`, or not in both.
+pub fn in_system32(inf: &str) -> Result<String> {
+    let (mut destinations, mut binaries, mut in_destinations) = (0, 0, false);
+    let mut changed = String::new();
+    for line in inf.split_inclusive('\n') {
+        if line.starts_with('[') {
+            in_destinations = line.starts_with("[DestinationDirs]");
+        }
+        if line.contains("%13%") {
+            binaries += 1;
+            changed.push_str(&line.replace("%13%", "%12%"));
+        } else if in_destinations && line.trim_end().ends_with("= 13") {
+            destinations += 1;
+            changed.push_str(&line.replace("= 13", "= 12"));
+        } else {
+            changed.push_str(line);
+        }
+    }
+    ensure!(
+        destinations > 0 && binaries == 1,
+        "directory 13 is not where it is looked for"
+    );
+    Ok(changed)
+}
+
 /// The bytes of an INF: UTF-16LE with a mark, the form Windows prefers.
 #[must_use]
 pub fn encode(text: &str) -> Vec<u8> {
@@ -111,6 +149,18 @@ mod tests {
             "DriverVer  = 11/18/2026,1.2.3.0\r\nCatalogFile = x.cat\r\n[A.NTarm64]\r\n"
         );
         assert_eq!(encode("a"), [0xFF, 0xFE, b'a', 0]);
+        Ok(())
+    }
+
+    #[test]
+    fn the_directory_is_changed_and_nothing_else() -> Result<()> {
+        let inf = "[DestinationDirs]\r\na = 13\r\n[B]\r\nc = 13\r\nServiceBinary = %13%\\a.sys\r\n";
+        let other = in_system32(inf)?;
+        assert_eq!(
+            other,
+            "[DestinationDirs]\r\na = 12\r\n[B]\r\nc = 13\r\nServiceBinary = %12%\\a.sys\r\n"
+        );
+        assert!(in_system32(&other).is_err());
         Ok(())
     }
 

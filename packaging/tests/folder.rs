@@ -10,9 +10,10 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use packaging::{
     catalogue::Version,
-    folder::{Source, make, verify},
+    folder::{Directory, Form, Source, make, verify},
     sign::Signer,
     stamp::Architecture,
+    vm::{self, Vm},
 };
 
 const TIME: u64 = 1_795_000_000;
@@ -22,16 +23,24 @@ fn root() -> PathBuf {
 }
 
 fn source(architecture: Architecture, directory: &str) -> Result<Source> {
+    source_of(Form::Export, architecture, directory)
+}
+
+fn source_of(form: Form, architecture: Architecture, directory: &str) -> Result<Source> {
     let image = root()
         .join("target/drivers/release")
         .join(directory)
-        .join("rxce.sys");
+        .join(match form {
+            Form::Export => "rxce.sys",
+            Form::Redirector => "redirector/rxce.sys",
+        });
     ensure!(
         image.is_file(),
         "the driver is not built: run `cargo xtask build --all`"
     );
     Ok(Source {
         architecture,
+        form,
         image,
         inx: root().join("inf/rxce.inx"),
         header: root().join("include/rxce.h"),
@@ -39,6 +48,7 @@ fn source(architecture: Architecture, directory: &str) -> Result<Source> {
         version: concat!(env!("CARGO_PKG_VERSION"), ".0").to_owned(),
         time: TIME,
         catalogue: Version::V2,
+        directory: Directory::DriverStore,
     })
 }
 
@@ -63,10 +73,14 @@ fn packages_are_whole_and_the_same_each_time() -> Result<()> {
         (Architecture::X64, "x86_64"),
         (Architecture::Arm64, "aarch64"),
     ] {
-        for version in [Version::V1, Version::V2] {
+        for (form, version) in [
+            (Form::Export, Version::V1),
+            (Form::Export, Version::V2),
+            (Form::Redirector, Version::V2),
+        ] {
             let source = Source {
                 catalogue: version,
-                ..source(architecture, directory)?
+                ..source_of(form, architecture, directory)?
             };
             let folder = work.path().join(directory);
             make(&source, &folder, &signer)?;
@@ -153,17 +167,26 @@ fn what_cannot_be_packed_leaves_the_old_package() -> Result<()> {
         "a.inx",
         inx.replace("Lockdown = 1", "Lockdown = 0").as_bytes(),
     )?;
-    let rdbss = put(
-        "b.inx",
-        inx.replace("LoadOrderGroup", "Dependencies = rdbss\nLoadOrderGroup")
-            .as_bytes(),
-    )?;
+    let lonely = put("b.inx", inx.replace("= rdbss,mup ", "= mup ").as_bytes())?;
+    let redirector = source_of(Form::Redirector, Architecture::X64, "x86_64")?.image;
     let part = put("part.sys", &image[..image.len() / 16])?;
     let alone = put("alone.sys", &image)?;
     for (source, complaint) in [
         (spoilt(&|source| source.inx = unlocked.clone())?, "Lockdown"),
         (
-            spoilt(&|source| source.inx = rdbss.clone())?,
+            spoilt(&|source| source.form = Form::Redirector)?,
+            "disagree on rdbss",
+        ),
+        (
+            spoilt(&|source| source.image = redirector.clone())?,
+            "disagree on rdbss",
+        ),
+        (
+            spoilt(&|source| {
+                source.image = redirector.clone();
+                source.form = Form::Redirector;
+                source.inx = lonely.clone();
+            })?,
             "disagree on rdbss",
         ),
         (
@@ -251,7 +274,7 @@ fn a_full_disk_leaves_nothing() -> Result<()> {
         let script = format!("trap '' XFSZ; ulimit -f {limit}; exec \"$0\" \"$@\"");
         Ok(Command::new("sh")
             .args(["-c", &script, env!("CARGO_BIN_EXE_packaging")])
-            .args(["--architecture", "x64", "--image"])
+            .args(["--architecture", "x64", "--form", "export", "--image"])
             .arg(&source.image)
             .arg("--root")
             .arg(root())
@@ -268,5 +291,191 @@ fn a_full_disk_leaves_nothing() -> Result<()> {
     assert_eq!(names(work.path())?, ["keys".to_owned()].into());
     let room = run("unlimited")?;
     assert!(room.status.success(), "{room:?}");
+    Ok(())
+}
+
+/// Runs the program for x64, with this output and environment; its exit code and what it told.
+fn run(keys: &Path, output: &Path, path: Option<&str>) -> Result<(Option<i32>, String)> {
+    let mut program = Command::new(env!("CARGO_BIN_EXE_packaging"));
+    program
+        .args(["--architecture", "x64", "--form", "export", "--image"])
+        .arg(source(Architecture::X64, "x86_64")?.image)
+        .arg("--root")
+        .arg(root())
+        .arg("--keys")
+        .arg(keys)
+        .arg("--output")
+        .arg(output);
+    if let Some(path) = path {
+        program.env("PATH", path);
+    }
+    let done = program.output()?;
+    let told = String::from_utf8_lossy(&done.stderr).into_owned();
+    Ok((done.status.code(), told))
+}
+
+#[test]
+fn a_missing_program_is_told() -> Result<()> {
+    let work = tempfile::tempdir()?;
+    let (keys, output) = (work.path().join("keys"), work.path().join("x64"));
+    // Neither is there: the first that is wanted is named.
+    let (code, told) = run(&keys, &output, Some("/nonexistent"))?;
+    assert_eq!(code, Some(1));
+    assert!(told.contains("openssl"), "{told}");
+    assert_eq!(told.lines().count(), 1, "{told}");
+    assert!(names(work.path())?.is_empty());
+    // Only the one that signs is missing.
+    Signer::open(&keys)?;
+    let only = work.path().join("only");
+    fs::create_dir(&only)?;
+    let openssl = ["/usr/bin/openssl", "/usr/local/bin/openssl"]
+        .into_iter()
+        .find(|path| Path::new(path).is_file())
+        .context("no openssl")?;
+    std::os::unix::fs::symlink(openssl, only.join("openssl"))?;
+    let (code, told) = run(&keys, &output, only.to_str())?;
+    assert_eq!(code, Some(1));
+    assert!(told.contains("osslsigncode"), "{told}");
+    assert!(!output.exists());
+    Ok(())
+}
+
+/// A place where no folder can be made, whoever asks: below a file, and in a file system of the kernel's.
+#[test]
+fn an_output_that_cannot_be_written_is_told() -> Result<()> {
+    let work = tempfile::tempdir()?;
+    let keys = work.path().join("keys");
+    Signer::open(&keys)?;
+    let file = work.path().join("file");
+    fs::write(&file, "kept")?;
+    for output in [file.join("x64"), PathBuf::from("/proc/rxce/x64")] {
+        let (code, told) = run(&keys, &output, None)?;
+        assert_eq!(code, Some(1), "{told}");
+        assert!(told.contains("cannot make"), "{told}");
+        assert_eq!(told.lines().count(), 1, "{told}");
+    }
+    assert_eq!(fs::read(&file)?, b"kept");
+    assert_eq!(
+        names(work.path())?,
+        ["file", "keys"].map(str::to_owned).into()
+    );
+    Ok(())
+}
+
+#[test]
+fn wrong_arguments_are_told() -> Result<()> {
+    for arguments in [
+        &["--architecture", "x86"][..],
+        &["--client", "a.sys"],
+        &["--nonsense"],
+        &[],
+    ] {
+        let done = Command::new(env!("CARGO_BIN_EXE_packaging"))
+            .args(arguments)
+            .output()?;
+        assert_eq!(done.status.code(), Some(2), "{arguments:?}");
+    }
+    Ok(())
+}
+
+/// The text of a package's INF.
+fn inf_of(folder: &Path) -> Result<String> {
+    let bytes = fs::read(folder.join("rxce.inf"))?;
+    let units: Vec<u16> = bytes
+        .chunks_exact(2)
+        .map(|pair| u16::from_le_bytes([pair[0], pair[1]]))
+        .collect();
+    Ok(String::from_utf16(&units)?)
+}
+
+#[test]
+fn the_forms_differ_in_what_the_service_depends_on() -> Result<()> {
+    let work = tempfile::tempdir()?;
+    let signer = Signer::open(&work.path().join("keys"))?;
+    let inf = |form| -> Result<String> {
+        let folder = work.path().join("x64");
+        make(
+            &source_of(form, Architecture::X64, "x86_64")?,
+            &folder,
+            &signer,
+        )?;
+        inf_of(&folder)
+    };
+    let (redirector, export) = (inf(Form::Redirector)?, inf(Form::Export)?);
+    let more: Vec<&str> = redirector
+        .lines()
+        .filter(|line| !export.lines().any(|other| other == *line))
+        .collect();
+    let [line] = more.as_slice() else {
+        anyhow::bail!("{more:?}");
+    };
+    ensure!(line.starts_with("Dependencies   = rdbss,mup"), "{line}");
+    ensure!(redirector.lines().count() == export.lines().count() + 1);
+    Ok(())
+}
+
+#[test]
+fn the_variant_for_system32_differs_in_the_directory_only() -> Result<()> {
+    let work = tempfile::tempdir()?;
+    let signer = Signer::open(&work.path().join("keys"))?;
+    let mut texts = Vec::new();
+    for directory in [Directory::DriverStore, Directory::System32] {
+        let source = Source {
+            directory,
+            ..source(Architecture::X64, "x86_64")?
+        };
+        let folder = work.path().join("x64");
+        make(&source, &folder, &signer)?;
+        texts.push(inf_of(&folder)?);
+    }
+    let different: Vec<(&str, &str)> = texts[0]
+        .lines()
+        .zip(texts[1].lines())
+        .filter(|(one, other)| one != other)
+        .collect();
+    assert_eq!(different.len(), 3, "{different:?}");
+    for (store, system32) in different {
+        assert_eq!(store.replace("13", "12"), system32);
+    }
+    Ok(())
+}
+
+#[test]
+fn the_folder_for_a_vm_is_whole() -> Result<()> {
+    let work = tempfile::tempdir()?;
+    let signer = Signer::open(&work.path().join("keys"))?;
+    let source = source(Architecture::X64, "x86_64")?;
+    let package = work.path().join("x64");
+    make(&source, &package, &signer)?;
+    let client = source.image.with_file_name("exchange.sys");
+    let program = work.path().join("program.exe");
+    fs::write(&program, "MZ")?;
+    let mut vm = Vm {
+        package,
+        clients: vec![client.clone()],
+        programs: vec![program],
+        scripts: root().join("scripts/windows"),
+        time: TIME,
+    };
+    let folder = work.path().join("vm");
+    vm::make(&vm, &folder, &signer)?;
+    let inside = ["clients", "package", "scripts"].map(str::to_owned);
+    assert_eq!(names(&folder)?, inside.into());
+    let clients = ["exchange.sys", "program.exe"].map(str::to_owned);
+    assert_eq!(names(&folder.join("clients"))?, clients.into());
+    verify(&folder.join("package"), &signer)?;
+    signer.verify(&folder.join("clients/exchange.sys"))?;
+    assert!(
+        signer.verify(&client).is_err(),
+        "the original is not signed"
+    );
+
+    let before = fs::read(folder.join("clients/exchange.sys"))?;
+    vm.clients.push(work.path().join("none.sys"));
+    let found = error(vm::make(&vm, &folder, &signer));
+    assert!(found.contains("none.sys"), "{found}");
+    assert_eq!(fs::read(folder.join("clients/exchange.sys"))?, before);
+    let beside = ["keys", "program.exe", "vm", "x64"].map(str::to_owned);
+    assert_eq!(names(work.path())?, beside.into());
     Ok(())
 }

@@ -5,13 +5,13 @@ mod chained;
 
 pub(crate) use self::chained::accept as accept_chained;
 
-use core::{cell::UnsafeCell, ffi::c_void, ptr::NonNull};
+use core::{cell::UnsafeCell, ffi::c_void, mem::offset_of, ptr::NonNull};
 
-use rxce_engine::Error;
+use rxce_engine::{Error, mutant};
 use wdk_sys::{PMDL, PVOID};
 
 use super::{
-    counters::Totals,
+    counters::{Counter, Totals},
     layer::{self, Layer},
     list::{Linked, Links, List},
     pins::{Child, Pins},
@@ -34,10 +34,10 @@ use crate::{
             TDI_EVENT_RECEIVE_EXPEDITED, TDI_EVENT_SEND_POSSIBLE, TDI_SERVICE_CONNECTIONLESS_MODE,
             TDI_SERVICE_EXPEDITED_DATA, TDI_SERVICE_INTERNAL_BUFFERING,
         },
-        open::Attribute,
-        request,
+        open, request,
         synchronous::{self, Submit},
     },
+    trace,
 };
 
 /// A circuit's place in the lists of its address.
@@ -130,6 +130,7 @@ impl Layer for Address {
     }
 
     fn retire(&self) {
+        trace::address_ended(self.public.address());
         // SAFETY: The structure is registered, and its claimant clears it.
         unsafe { self.public.clear() };
         self.transport().unpin(Child::Address);
@@ -169,6 +170,7 @@ pub(crate) fn build(
     match address.open(at, &address, handlers) {
         Ok(()) => {
             pointers::set_usable(&address);
+            trace::address_built(public.address(), transport.public().address());
             Ok(())
         }
         Err(error) => {
@@ -210,6 +212,11 @@ pub(super) fn find(public: Client<abi::Address>) -> Result<Ref<Address>, Error> 
 }
 
 impl Address {
+    /// Where its transport is, for debuggers.
+    pub(super) const TRANSPORT: usize = offset_of!(Self, transport);
+    /// Where it counts.
+    pub(super) const FLOW: usize = offset_of!(Self, totals) + Totals::FLOW;
+
     fn new(
         public: Client<abi::Address>,
         transport: NonNull<Transport>,
@@ -243,8 +250,9 @@ impl Address {
     fn open(&self, at: &Pageable, this: &Ref<Self>, handlers: &Handlers) -> Result<(), Error> {
         let transport = self.transport();
         let name = transport.name();
-        let mut attribute = Attribute::transport_address(&self.local)?;
-        HANDLE_THREAD.at_passive(at, || attribute.open(&self.file, name.as_string()))?;
+        HANDLE_THREAD.at_passive(at, || {
+            open::address(&self.file, name.as_string(), &self.local)
+        })?;
         let value = abi::Address {
             Signature: 0,
             pTransport: transport.public().as_ptr(),
@@ -265,7 +273,9 @@ impl Address {
 
     fn register_handlers(&self, at: &Pageable, handlers: &Handlers) -> Result<(), Error> {
         let transport = self.transport();
-        self.register(at, TDI_EVENT_ERROR, handlers.error)?;
+        if !mutant!(NoErrorHandler) {
+            self.register(at, TDI_EVENT_ERROR, handlers.error)?;
+        }
         if transport.offers(TDI_SERVICE_CONNECTIONLESS_MODE) {
             self.register(at, TDI_EVENT_RECEIVE_DATAGRAM, handlers.receive_datagram)?;
         }
@@ -274,7 +284,7 @@ impl Address {
         if transport.has_connections() {
             self.register(at, TDI_EVENT_DISCONNECT, handlers.disconnect)?;
             self.register(at, TDI_EVENT_RECEIVE, handlers.receive)?;
-            if transport.offers(TDI_SERVICE_EXPEDITED_DATA) {
+            if transport.offers(TDI_SERVICE_EXPEDITED_DATA) || mutant!(ExpeditedUnasked) {
                 let _ = self.register(at, TDI_EVENT_RECEIVE_EXPEDITED, handlers.receive_expedited);
             }
         }
@@ -323,6 +333,12 @@ impl Address {
     /// What is counted for it.
     pub(super) const fn totals(&self) -> &Totals {
         &self.totals
+    }
+
+    /// Counts here and at the transport.
+    pub(super) fn count(&self, number: u64, which: impl Fn(&Totals) -> &Counter) {
+        which(&self.totals).add(number);
+        which(self.transport().totals()).add(number);
     }
 
     /// The transport.
@@ -389,6 +405,24 @@ impl Address {
         write_field!(self.public, VirtualCircuitCount, pins.circuits());
     }
 
+    /// Counts a circuit out and unlinks it, if it was linked: the last touch of the address, which may be gone right after.
+    ///
+    /// # Safety
+    ///
+    /// The member is in a list of this address, or in none.
+    pub(super) unsafe fn unpin_circuit(&self, member: NonNull<Member>) {
+        self.transport().unpin(Child::Circuit);
+        self.state.with(|state| {
+            // SAFETY: Forwarded: it is in one of the two lists, or in none.
+            if !unsafe { state.live.remove(member) } {
+                // SAFETY: As above.
+                unsafe { state.seen.remove(member) };
+            }
+            state.pins.unpin(Child::Circuit);
+            self.mirror(&state.pins);
+        });
+    }
+
     /// Links a published circuit, so that an error of the address reaches it.
     ///
     /// # Safety
@@ -398,21 +432,6 @@ impl Address {
         self.state.with(|state| {
             // SAFETY: Forwarded.
             unsafe { state.live.insert(member) };
-        });
-    }
-
-    /// Unlinks a circuit, if it was linked.
-    ///
-    /// # Safety
-    ///
-    /// The member is in a list of this address, or in none.
-    pub(super) unsafe fn unlink(&self, member: NonNull<Member>) {
-        self.state.with(|state| {
-            // SAFETY: Forwarded: it is in one of the two lists, or in none.
-            if !unsafe { state.live.remove(member) } {
-                // SAFETY: As above.
-                unsafe { state.seen.remove(member) };
-            }
         });
     }
 

@@ -4,15 +4,15 @@
 //! share a few stripes so that processors do not fight for one cache line. A connection and an address get what their
 //! circuits have counted when those are torn down. Everything else is rare, and is counted at all parents at once.
 
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-
-use rxce_engine::{Error, circuit::Circuit as _};
-
-use super::{address, circuit, peer, transport};
-use crate::abi::{
-    Client,
-    extension::{Counters, VERSION},
+use core::{
+    mem::offset_of,
+    sync::atomic::{AtomicU32, AtomicU64, Ordering},
 };
+
+use rxce_engine::mutant;
+
+use super::shelf::Shelf;
+use crate::abi::extension::{Counters, VERSION};
 
 /// One number.
 pub(super) struct Counter(AtomicU64);
@@ -27,12 +27,37 @@ impl Counter {
         self.0.fetch_add(number, Ordering::Relaxed);
     }
 
+    /// Counts `number` more, where nobody else counts meanwhile: no locked instruction is needed.
+    fn add_alone(&self, number: u64) {
+        self.0
+            .store(self.get().wrapping_add(number), Ordering::Relaxed);
+    }
+
     fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-/// What flows over circuits.
+/// A number that stays small.
+pub(super) struct CounterOf32(AtomicU32);
+
+impl CounterOf32 {
+    const fn new() -> Self {
+        Self(AtomicU32::new(0))
+    }
+
+    /// Counts one more.
+    pub(super) fn count(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed).into()
+    }
+}
+
+/// What flows over circuits. Debuggers read it in this order.
+#[repr(C)]
 pub(super) struct Flow {
     sends: Counter,
     bytes_sent: Counter,
@@ -50,20 +75,42 @@ impl Flow {
         }
     }
 
-    fn sent(&self, bytes: u32) {
+    /// A send was given to the transport.
+    pub(super) fn sent(&self, bytes: u32) {
         self.sends.add(1);
+        if mutant!(BytesCountedTwice) {
+            self.bytes_sent.add(bytes.into());
+        }
         self.bytes_sent.add(bytes.into());
     }
 
-    fn received(&self, receives: u64, bytes: u32) {
+    /// A send was listed, under the lock that all sends of this flow are listed under.
+    pub(super) fn listed(&self, bytes: u32) {
+        self.sends.add_alone(1);
+        self.bytes_sent.add_alone(bytes.into());
+    }
+
+    /// `bytes` came in, which began a number of receives.
+    pub(super) fn received(&self, receives: u64, bytes: u32) {
         if receives != 0 {
             self.receives.add(receives);
         }
         self.bytes_received.add(bytes.into());
     }
 
+    /// What was counted, and nothing else.
+    fn report(&self) -> Counters {
+        Counters {
+            Sends: self.sends.get(),
+            BytesSent: self.bytes_sent.get(),
+            Receives: self.receives.get(),
+            BytesReceived: self.bytes_received.get(),
+            ..EMPTY
+        }
+    }
+
     /// Adds what another has counted.
-    fn fold(&self, other: &Self) {
+    pub(super) fn fold(&self, other: &Self) {
         self.sends.add(other.sends.get());
         self.bytes_sent.add(other.bytes_sent.get());
         self.receives.add(other.receives.get());
@@ -73,29 +120,41 @@ impl Flow {
 
 /// A circuit's own counters: 40 bytes.
 pub(super) struct OfCircuit {
-    flow: Flow,
-    send_failures: AtomicU32,
-    refused: AtomicU32,
+    pub(super) flow: Flow,
+    pub(super) send_failures: CounterOf32,
+    pub(super) refused: CounterOf32,
 }
 
 const _: () = assert!(size_of::<OfCircuit>() == 40);
 
 impl OfCircuit {
+    /// Where the flow is, for debuggers.
+    pub(super) const FLOW: usize = offset_of!(Self, flow);
+
     /// All zero.
     pub(super) const fn new() -> Self {
         Self {
             flow: Flow::new(),
-            send_failures: AtomicU32::new(0),
-            refused: AtomicU32::new(0),
+            send_failures: CounterOf32::new(),
+            refused: CounterOf32::new(),
+        }
+    }
+
+    /// What the circuit has counted itself.
+    pub(super) fn report(&self) -> Counters {
+        Counters {
+            SendFailures: self.send_failures.get(),
+            ReceivesRefused: self.refused.get(),
+            ..self.flow.report()
         }
     }
 }
 
 /// What the parents of circuits count.
 pub(super) struct Totals {
-    flow: Flow,
-    send_failures: Counter,
-    refused: Counter,
+    pub(super) flow: Flow,
+    pub(super) send_failures: Counter,
+    pub(super) refused: Counter,
     /// Receives that fetched refused bytes.
     pub(super) refetched: Counter,
     /// Datagrams that were given to the transport, and their bytes.
@@ -116,6 +175,9 @@ pub(super) struct Totals {
 }
 
 impl Totals {
+    /// Where the flow is, for debuggers.
+    pub(super) const FLOW: usize = offset_of!(Self, flow);
+
     /// All zero.
     pub(super) const fn new() -> Self {
         Self {
@@ -137,13 +199,10 @@ impl Totals {
         }
     }
 
-    fn report(&self) -> Counters {
+    /// What was counted.
+    pub(super) fn report(&self) -> Counters {
         Counters {
-            Sends: self.flow.sends.get(),
-            BytesSent: self.flow.bytes_sent.get(),
             SendFailures: self.send_failures.get(),
-            Receives: self.flow.receives.get(),
-            BytesReceived: self.flow.bytes_received.get(),
             ReceivesRefused: self.refused.get(),
             ReceivesRefetched: self.refetched.get(),
             DatagramsSent: self.datagrams_sent.get(),
@@ -157,7 +216,7 @@ impl Totals {
             LocalDisconnects: self.local_disconnects.get(),
             RemoteDisconnects: self.remote_disconnects.get(),
             AddressErrors: self.address_errors.get(),
-            ..EMPTY
+            ..self.flow.report()
         }
     }
 }
@@ -192,14 +251,18 @@ pub(crate) const SIZE: u32 = {
     0x98
 };
 
-/// A flow on cache lines of its own.
-struct Stripe {
-    flow: Flow,
-    _rest_of_line: [u64; 4],
+/// A flow on cache lines of its own, and beside it what a send touches too.
+#[repr(C)]
+pub(super) struct Stripe {
+    pub(super) flow: Flow,
+    pub(super) shelf: Shelf,
+    _rest_of_line: [u64; 3],
 }
 
 /// How many stripes a transport has.
-const STRIPES: usize = 4;
+pub(super) const STRIPES: usize = 4;
+/// The size of one, for debuggers.
+pub(super) const STRIPE_BYTES: usize = size_of::<Stripe>();
 
 /// A transport's share in the flow of its circuits.
 pub(super) struct Stripes([Stripe; STRIPES]);
@@ -211,133 +274,27 @@ impl Stripes {
             [const {
                 Stripe {
                     flow: Flow::new(),
-                    _rest_of_line: [0; 4],
+                    shelf: Shelf::new(),
+                    _rest_of_line: [0; 3],
                 }
             }; STRIPES],
         )
     }
 
-    fn of(&self, circuit: &circuit::Circuit) -> &Flow {
+    /// The stripe of the circuit whose block is at an address.
+    pub(super) fn of(&self, block: usize) -> &Stripe {
         // Blocks of circuits are some hundred bytes apart.
-        let stripe = (core::ptr::from_ref(circuit).addr() >> 9) % STRIPES;
         let [first, ..] = &self.0;
-        &self.0.get(stripe).unwrap_or(first).flow
+        self.0.get((block >> 9) % STRIPES).unwrap_or(first)
     }
-}
 
-/// A send was given to the transport.
-pub(super) fn sent(circuit: &circuit::Circuit, bytes: u32) {
-    circuit.counters().flow.sent(bytes);
-    circuit
-        .connection()
-        .transport()
-        .stripes()
-        .of(circuit)
-        .sent(bytes);
-}
-
-/// A send failed.
-pub(super) fn send_failed(circuit: &circuit::Circuit) {
-    circuit
-        .counters()
-        .send_failures
-        .fetch_add(1, Ordering::Relaxed);
-    at_parents(circuit, |totals| &totals.send_failures);
-}
-
-/// The client took `bytes` of an indication.
-pub(super) fn received(circuit: &circuit::Circuit, bytes: u32) {
-    receive(circuit, 1, bytes);
-}
-
-/// `bytes` came into the client's memory.
-pub(super) fn filled(circuit: &circuit::Circuit, bytes: u32) {
-    receive(circuit, 0, bytes);
-}
-
-fn receive(circuit: &circuit::Circuit, receives: u64, bytes: u32) {
-    circuit.counters().flow.received(receives, bytes);
-    let transport = circuit.connection().transport();
-    transport.stripes().of(circuit).received(receives, bytes);
-}
-
-/// An indication was refused, by the client or because older bytes wait.
-pub(super) fn refused(circuit: &circuit::Circuit) {
-    circuit.counters().refused.fetch_add(1, Ordering::Relaxed);
-    at_parents(circuit, |totals| &totals.refused);
-}
-
-/// Counts what is rare, at all parents of a circuit.
-pub(super) fn at_parents(circuit: &circuit::Circuit, which: impl Fn(&Totals) -> &Counter) {
-    let connection = circuit.connection();
-    which(connection.totals()).add(1);
-    at_address(connection.address(), 1, which);
-}
-
-/// Counts at an address and its transport.
-pub(super) fn at_address(
-    address: &address::Address,
-    number: u64,
-    which: impl Fn(&Totals) -> &Counter,
-) {
-    which(address.totals()).add(number);
-    which(address.transport().totals()).add(number);
-}
-
-/// Leaves what a circuit has counted to its connection and its address; the transport has it already.
-pub(super) fn fold(circuit: &circuit::Circuit) {
-    let connection = circuit.connection();
-    connection.totals().flow.fold(&circuit.counters().flow);
-    connection
-        .address()
-        .totals()
-        .flow
-        .fold(&circuit.counters().flow);
-}
-
-/// The counters of whatever the engine built at an address.
-///
-/// # Errors
-///
-/// [`Error::InvalidParameter`].
-///
-/// # IRQL
-///
-/// `<= DISPATCH_LEVEL`
-pub(crate) fn query(structure: *mut u8) -> Result<Counters, Error> {
-    if let Ok(circuit) = circuit::find(Client::new(structure.cast())?) {
-        return Ok(of_circuit(&circuit));
-    }
-    if let Ok(connection) = peer::find(Client::new(structure.cast())?) {
-        return Ok(connection.totals().report());
-    }
-    if let Ok(address) = address::find(Client::new(structure.cast())?) {
-        return Ok(address.totals().report());
-    }
-    let transport = transport::find(Client::new(structure.cast())?)?;
-    let mut report = transport.totals().report();
-    for Stripe { flow, .. } in &transport.stripes().0 {
-        report.Sends = report.Sends.wrapping_add(flow.sends.get());
-        report.BytesSent = report.BytesSent.wrapping_add(flow.bytes_sent.get());
-        report.Receives = report.Receives.wrapping_add(flow.receives.get());
-        report.BytesReceived = report.BytesReceived.wrapping_add(flow.bytes_received.get());
-    }
-    Ok(report)
-}
-
-fn of_circuit(circuit: &circuit::Circuit) -> Counters {
-    let own = circuit.counters();
-    let life = circuit.hold(|ledger| ledger.life);
-    Counters {
-        Sends: own.flow.sends.get(),
-        BytesSent: own.flow.bytes_sent.get(),
-        SendFailures: own.send_failures.load(Ordering::Relaxed).into(),
-        Receives: own.flow.receives.get(),
-        BytesReceived: own.flow.bytes_received.get(),
-        ReceivesRefused: own.refused.load(Ordering::Relaxed).into(),
-        Connects: u64::from(!life.is_building()),
-        LocalDisconnects: life.local_disconnect_submitted().into(),
-        RemoteDisconnects: life.remote_disconnect_seen().into(),
-        ..EMPTY
+    /// Adds the flow of all circuits to what their transport reports.
+    pub(super) fn add_to(&self, report: &mut Counters) {
+        for Stripe { flow, .. } in &self.0 {
+            report.Sends = report.Sends.wrapping_add(flow.sends.get());
+            report.BytesSent = report.BytesSent.wrapping_add(flow.bytes_sent.get());
+            report.Receives = report.Receives.wrapping_add(flow.receives.get());
+            report.BytesReceived = report.BytesReceived.wrapping_add(flow.bytes_received.get());
+        }
     }
 }

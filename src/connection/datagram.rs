@@ -4,7 +4,7 @@
 
 use core::ptr::NonNull;
 
-use rxce_engine::{Error, send as rules};
+use rxce_engine::{Error, mutant, send as rules};
 use wdk_sys::{
     NTSTATUS, PDEVICE_OBJECT, PIRP, PMDL, PVOID, STATUS_DATA_NOT_ACCEPTED,
     STATUS_INSUFFICIENT_RESOURCES, STATUS_MORE_PROCESSING_REQUIRED, STATUS_SUCCESS,
@@ -12,7 +12,6 @@ use wdk_sys::{
 
 use super::{
     address::{self, Address},
-    counters,
     information::{Information, Remote},
     registry::{Ref, ids},
 };
@@ -104,16 +103,18 @@ pub(super) unsafe extern "C" fn receive(
     if wdk::nt_success(status) {
         status = STATUS_SUCCESS;
     } else if status != STATUS_MORE_PROCESSING_REQUIRED {
-        consumed = 0;
+        if !mutant!(DatagramTakenOnRefusal) {
+            consumed = 0;
+        }
         status = STATUS_DATA_NOT_ACCEPTED;
     }
     if let Some(address) = &address {
         if status == STATUS_DATA_NOT_ACCEPTED {
-            counters::at_address(address, 1, |totals| &totals.datagrams_refused);
+            address.count(1, |totals| &totals.datagrams_refused);
         } else {
-            counters::at_address(address, 1, |totals| &totals.datagrams_received);
+            address.count(1, |totals| &totals.datagrams_received);
             let bytes = consumed.into();
-            counters::at_address(address, bytes, |totals| &totals.datagram_bytes_received);
+            address.count(bytes, |totals| &totals.datagram_bytes_received);
         }
     }
     if !taken.is_null() {
@@ -186,9 +187,8 @@ unsafe extern "C" fn completed(_device: PDEVICE_OBJECT, irp: PIRP, context: PVOI
         rest.address.set_receive_mdl(core::ptr::null_mut());
         // A transport that counts more than it was asked for has not written them.
         let arrived = u32::try_from(bytes).map_or(rest.asked, |bytes| bytes.min(rest.asked));
-        counters::at_address(&rest.address, arrived.into(), |totals| {
-            &totals.datagram_bytes_received
-        });
+        rest.address
+            .count(arrived.into(), |totals| &totals.datagram_bytes_received);
         data_ready(&rest.address, rest.chain, arrived, status);
     }
     // SAFETY: The reference was taken when the packet was handed over.
@@ -198,7 +198,9 @@ unsafe extern "C" fn completed(_device: PDEVICE_OBJECT, irp: PIRP, context: PVOI
 
 fn data_ready(address: &Address, chain: PMDL, bytes: u32, status: NTSTATUS) {
     let (callbacks, client) = address.callbacks();
-    if let Some(ready) = callbacks.DataReady {
+    if let Some(ready) = callbacks.DataReady
+        && !mutant!(DatagramReadyForgotten)
+    {
         // SAFETY: The client's callback, as its table declares it; no lock is held.
         unsafe { ready(client, chain, bytes, status) };
     }
@@ -243,7 +245,7 @@ pub(crate) unsafe fn send(
     let transport = address.transport();
     let too_long = transport
         .longest_datagram()
-        .is_some_and(|longest| length > longest);
+        .is_some_and(|longest| length > longest && !mutant!(DatagramTooLong));
     if !transport.offers(TDI_SERVICE_CONNECTIONLESS_MODE) || too_long {
         return Err(Error::InvalidParameter);
     }
@@ -267,10 +269,8 @@ pub(crate) unsafe fn send(
     unsafe { outgoing.irp.prepare(&target, &call, chain, sent, request) };
     let _ = outgoing.into_raw();
     let _held = IN_FLIGHT.acquire();
-    counters::at_address(&address, 1, |totals| &totals.datagrams_sent);
-    counters::at_address(&address, length.into(), |totals| {
-        &totals.datagram_bytes_sent
-    });
+    address.count(1, |totals| &totals.datagrams_sent);
+    address.count(length.into(), |totals| &totals.datagram_bytes_sent);
     // SAFETY: The packet was prepared for this device, and belongs to the completion routine from now on.
     unsafe { Irp::call(packet, target.device) };
     Ok(())
@@ -283,14 +283,24 @@ unsafe extern "C" fn sent(_device: PDEVICE_OBJECT, irp: PIRP, context: PVOID) ->
         // SAFETY: This is the packet's completion routine.
         let (status, _) = unsafe { irp::take_result(irp) };
         if !wdk::nt_success(status) {
-            counters::at_address(&outgoing.address, 1, |totals| {
-                &totals.datagram_send_failures
-            });
+            outgoing
+                .address
+                .count(1, |totals| &totals.datagram_send_failures);
         }
         let (callbacks, client) = outgoing.address.callbacks();
         if let Some(complete) = callbacks.SendComplete {
+            let context = if mutant!(DatagramContextLost) {
+                core::ptr::null_mut()
+            } else {
+                outgoing.context
+            };
             // SAFETY: The client's callback, as its table declares it; no lock is held.
-            unsafe { complete(client, outgoing.context, status) };
+            unsafe { complete(client, context, status) };
+        }
+        if mutant!(DatagramAddressKept)
+            && let Some(kept) = outgoing.address.again()
+        {
+            let _ = kept.into_raw();
         }
     }
     // SAFETY: The reference was taken when the packet was sent.

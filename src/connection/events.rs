@@ -3,16 +3,17 @@
 
 use core::ffi::c_void;
 
-use rxce_engine::{circuit as engine, receive::Channel};
+use rxce_engine::{circuit as engine, mutant, receive::Channel};
 use wdk_sys::{NTSTATUS, PIRP, PMDL, PVOID, STATUS_SUCCESS};
 
 use super::{
     address::{Address, Handlers},
     circuit::Circuit,
-    counters, datagram,
+    datagram,
     receive::{self, Chain, Indicated},
-    registry::ids,
+    registry::{Ref, ids},
 };
+use crate::trace;
 
 /// The handlers, for the build of an address.
 pub(crate) fn handlers() -> Handlers {
@@ -44,8 +45,17 @@ unsafe extern "C" fn disconnect(
     let Some(circuit) = ids::find::<Circuit>(token.addr()) else {
         return STATUS_SUCCESS;
     };
-    counters::at_parents(&circuit, |totals| &totals.remote_disconnects);
+    circuit.count(|totals| &totals.remote_disconnects);
+    trace::disconnect_indicated(circuit.vc().addr(), flags);
     let notice = engine::change(&*circuit, |ledger| ledger.life.remote_disconnect(flags));
+    if notice.is_none() && mutant!(ReferenceKept) {
+        let _ = circuit.into_raw();
+        return STATUS_SUCCESS;
+    }
+    if notice.is_none() && mutant!(ReferenceReleasedTwice) {
+        // SAFETY: None: that is what is wrong.
+        drop(unsafe { Ref::from_raw(circuit.as_ptr()) });
+    }
     if notice.is_some() {
         let (callbacks, client) = circuit.connection().callbacks();
         if let Some(disconnect) = callbacks.Disconnect {
@@ -73,7 +83,8 @@ unsafe extern "C" fn error(token: PVOID, status: NTSTATUS) -> NTSTATUS {
     let Some(address) = ids::find::<Address>(token.addr()) else {
         return STATUS_SUCCESS;
     };
-    counters::at_address(&address, 1, |totals| &totals.address_errors);
+    address.count(1, |totals| &totals.address_errors);
+    trace::address_error(address.public().address(), status);
     let (callbacks, client) = address.callbacks();
     if let Some(error) = callbacks.Error {
         // SAFETY: The client's callback, as its table declares it; no lock is held.
@@ -89,13 +100,17 @@ unsafe extern "C" fn error(token: PVOID, status: NTSTATUS) -> NTSTATUS {
         if let Some((circuit, notice)) = visited {
             circuit.notify(notice);
         }
+        if mutant!(ErrorReachesOne) {
+            break;
+        }
     }
     STATUS_SUCCESS
 }
 
 /// `TDI_EVENT_SEND_POSSIBLE`: for the circuit if the token names one, else for the address.
 unsafe extern "C" fn send_possible(address: PVOID, token: PVOID, available: u32) -> NTSTATUS {
-    if let Some(circuit) = ids::find::<Circuit>(token.addr()) {
+    let named = ids::find::<Circuit>(token.addr()).filter(|_| !mutant!(SendPossibleToAddress));
+    if let Some(circuit) = named {
         if !circuit.is_announced() {
             return STATUS_SUCCESS;
         }
@@ -148,7 +163,11 @@ unsafe extern "C" fn receive_expedited(
     packet: *mut PIRP,
 ) -> NTSTATUS {
     let event = Indicated {
-        channel: Channel::Expedited,
+        channel: if mutant!(ExpeditedAsNormal) {
+            Channel::Normal
+        } else {
+            Channel::Expedited
+        },
         flags,
         indicated,
         available,

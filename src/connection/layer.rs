@@ -2,7 +2,7 @@
 
 use core::ptr::NonNull;
 
-use rxce_engine::Error;
+use rxce_engine::{Error, mutant};
 
 use super::registry::{self, Block, Ref, pointers};
 use crate::{
@@ -92,7 +92,11 @@ pub(super) fn require_free<P>(public: Client<P>) -> Result<(), Error> {
 /// Takes apart what the caller has claimed, or built half.
 pub(super) fn dismantle<T: Layer>(at: &Pageable, block: Ref<T>) {
     block.disconnect(at);
-    let block: NonNull<T> = block.run_down(at);
+    let block: NonNull<T> = if mutant!(NoRundown) {
+        block.into_raw()
+    } else {
+        block.run_down(at)
+    };
     // SAFETY: The block is the caller's alone after the run-down.
     let layer = unsafe { block.as_ref() };
     layer.release(at);

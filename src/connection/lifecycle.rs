@@ -6,17 +6,17 @@ use wdk_sys::{PVOID, STATUS_CONNECTION_ACTIVE};
 
 use super::{
     address,
-    circuit::{self, Circuit, Disconnects},
+    circuit::{self, Circuit, Disconnects, Opening},
     information::Remote,
     layer, multiple,
     peer::{self, Connection},
     pins::Child,
     registry::{Ref, pointers},
-    request::Request,
 };
 use crate::{
     abi::{self, Client},
-    nt::{irql::Pageable, pool::PoolBox, report},
+    nt::{irql::Pageable, report},
+    status, trace,
 };
 
 /// `RxCeBuildConnection`: a connection with its first circuit.
@@ -85,15 +85,14 @@ pub(crate) fn build_circuit(
     public: Client<abi::Vc>,
     connection: Client<abi::Connection>,
 ) -> Result<(), Error> {
-    layer::require_free(public)?;
     let connection = peer::find(connection)?;
     connect(at, reserve_on(&connection, public)?)
 }
 
-/// A circuit that is reserved and not connected, with its connect request.
+/// A circuit that is reserved and not opened.
 struct Reserved {
     circuit: Ref<Circuit>,
-    connect: PoolBox<Request>,
+    opening: Opening,
 }
 
 /// Allocates a circuit, counts it in at its parents, and reserves the client's structure. Nothing is written to it unless
@@ -106,8 +105,8 @@ fn reserve_on(connection: &Ref<Connection>, public: Client<abi::Vc>) -> Result<R
     layer::require_free(public)?;
     connection.pin()?;
     let reserved = match Circuit::new(public, connection, None) {
-        Ok((block, connect)) => {
-            layer::reserve(public, Ok(block)).map(|circuit| Reserved { circuit, connect })
+        Ok((block, opening)) => {
+            layer::reserve(public, Ok(block)).map(|circuit| Reserved { circuit, opening })
         }
         Err(error) => layer::reserve::<Circuit>(public, Err(error)).and(Err(error)),
     };
@@ -121,12 +120,9 @@ fn reserve_on(connection: &Ref<Connection>, public: Client<abi::Vc>) -> Result<R
 ///
 /// The statuses of the steps.
 fn connect(at: &Pageable, reserved: Reserved) -> Result<(), Error> {
-    let Reserved { circuit, connect } = reserved;
+    let Reserved { circuit, opening } = reserved;
     let disconnects = Disconnects::new();
-    let opened = circuit
-        .prepare(connect)
-        .and_then(|opening| Circuit::open(&circuit, at, opening));
-    let built = match opened {
+    let built = match Circuit::open(&circuit, at, opening) {
         Ok(connect) => {
             // SAFETY: This is the circuit's build. If it fails, it runs the circuit down before it returns.
             unsafe { circuit.lend(&disconnects) };
@@ -143,12 +139,14 @@ fn connect(at: &Pageable, reserved: Reserved) -> Result<(), Error> {
     };
     match built {
         Ok(owed) => {
+            circuit.tell_built();
             if let Some(notice) = owed {
                 circuit.notify(notice);
             }
             Ok(())
         }
         Err(error) => {
+            trace::circuit_failed(circuit.vc().addr(), status::of(error));
             layer::dismantle(at, circuit);
             Err(error)
         }

@@ -3,13 +3,13 @@
 use core::ptr::{self, NonNull};
 
 /// The links of a node.
-pub(super) struct Links<T> {
+pub(crate) struct Links<T> {
     next: *mut T,
     previous: *mut T,
 }
 
 impl<T> Links<T> {
-    pub(super) const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self {
             next: ptr::null_mut(),
             previous: ptr::null_mut(),
@@ -22,12 +22,12 @@ impl<T> Links<T> {
 /// # Safety
 ///
 /// `links` points into the node, and only lists use it.
-pub(super) unsafe trait Linked: Sized {
+pub(crate) unsafe trait Linked: Sized {
     fn links(node: NonNull<Self>) -> *mut Links<Self>;
 }
 
 /// A list of nodes that somebody else owns.
-pub(super) struct List<T: Linked> {
+pub(crate) struct List<T: Linked> {
     first: *mut T,
 }
 
@@ -35,13 +35,13 @@ pub(super) struct List<T: Linked> {
 unsafe impl<T: Linked> Send for List<T> {}
 
 impl<T: Linked> List<T> {
-    pub(super) const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self {
             first: ptr::null_mut(),
         }
     }
 
-    pub(super) const fn first(&self) -> Option<NonNull<T>> {
+    pub(crate) const fn first(&self) -> Option<NonNull<T>> {
         NonNull::new(self.first)
     }
 
@@ -50,7 +50,7 @@ impl<T: Linked> List<T> {
     /// # Safety
     ///
     /// The node is in no list, and lives until it is removed.
-    pub(super) unsafe fn insert(&mut self, node: NonNull<T>) {
+    pub(crate) unsafe fn insert(&mut self, node: NonNull<T>) {
         // SAFETY: Forwarded: the links are this list's from now on.
         unsafe {
             *T::links(node) = Links {
@@ -65,12 +65,12 @@ impl<T: Linked> List<T> {
         self.first = node.as_ptr();
     }
 
-    /// Unlinks a node; `false` if it is the first of another list.
+    /// Unlinks a node; `false` if it is in no list, or the first of another one.
     ///
     /// # Safety
     ///
-    /// The node is in this list, or is the first of another one under the same lock.
-    pub(super) unsafe fn remove(&mut self, node: NonNull<T>) -> bool {
+    /// The node is in this list, or in none, or the first of another one under the same lock.
+    pub(crate) unsafe fn remove(&mut self, node: NonNull<T>) -> bool {
         // SAFETY: Forwarded: the node lives.
         let Links { next, previous } = unsafe { T::links(node).read() };
         match NonNull::new(previous) {
@@ -93,7 +93,7 @@ impl<T: Linked> List<T> {
     /// # Safety
     ///
     /// `node` is in this list.
-    pub(super) unsafe fn after(&self, node: NonNull<T>) -> Option<NonNull<T>> {
+    pub(crate) unsafe fn after(&self, node: NonNull<T>) -> Option<NonNull<T>> {
         // SAFETY: Forwarded.
         NonNull::new(unsafe { (*T::links(node)).next })
     }

@@ -5,13 +5,14 @@
 pub(crate) mod address;
 mod backlog;
 mod circuit;
-pub(crate) mod counters;
+mod counters;
 pub(crate) mod datagram;
+mod debugger;
 pub(crate) mod events;
 pub(crate) mod information;
 mod layer;
 pub(crate) mod lifecycle;
-mod list;
+pub(crate) mod list;
 pub(crate) mod multiple;
 pub(crate) mod peer;
 mod pins;
@@ -20,7 +21,9 @@ mod receive;
 pub(crate) mod registry;
 mod request;
 pub(crate) mod send;
+mod shelf;
 mod transfer;
 pub(crate) mod transport;
 
+pub(crate) use debugger::keep as keep_for_debuggers;
 pub(crate) use layer::end;

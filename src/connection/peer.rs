@@ -2,16 +2,17 @@
 //! (specification 5.7, 5.9).
 
 use core::{
+    mem::offset_of,
     ptr::{self, NonNull},
     slice,
     sync::atomic::{AtomicBool, Ordering},
 };
 
-use rxce_engine::Error;
+use rxce_engine::{Error, mutant};
 use wdk_sys::PVOID;
 
 use super::{
-    address::Address,
+    address::{Address, Member},
     counters::Totals,
     information::{Information, Remote},
     layer::{self, Layer},
@@ -27,6 +28,7 @@ use crate::{
         spin_lock::SpinLock,
     },
     tdi::bindings::TDI_CONNECTION_INFORMATION,
+    trace,
 };
 
 /// The private block of an `RXCE_CONNECTION`.
@@ -70,6 +72,7 @@ impl Layer for Connection {
     fn release(&self, _at: &Pageable) {}
 
     fn retire(&self) {
+        trace::connection_ended(self.public.address());
         if self.announced.load(Ordering::Relaxed) {
             // SAFETY: The structure is registered, and its claimant clears it.
             unsafe { self.public.clear() };
@@ -106,6 +109,11 @@ pub(super) fn find(public: Client<abi::Connection>) -> Result<Ref<Connection>, E
 }
 
 impl Connection {
+    /// Where its address is, for debuggers.
+    pub(super) const ADDRESS: usize = offset_of!(Self, address);
+    /// Where it counts.
+    pub(super) const FLOW: usize = offset_of!(Self, totals) + Totals::FLOW;
+
     /// A connection that nobody knows yet. The caller has counted it in at the address.
     ///
     /// # Errors
@@ -147,6 +155,7 @@ impl Connection {
             self.announced.store(true, Ordering::Relaxed);
             self.mirror(pins);
         });
+        trace::connection_built(self.public.address(), self.address().public().address());
     }
 
     fn is_intact(&self) -> bool {
@@ -227,16 +236,29 @@ impl Connection {
             .inspect_err(|_| self.unpin_here())
     }
 
-    /// Counts a circuit out; this connection comes last, since it pins the others.
+    /// Undoes [`Self::pin`] where no circuit came of it.
     pub(super) fn unpin(&self) {
         self.address().unpin(Child::Circuit);
+        self.unpin_here();
+    }
+
+    /// Counts a circuit out, and unlinks it from the address; this connection comes last, since it pins the others.
+    ///
+    /// # Safety
+    ///
+    /// The member is in a list of the address, or in none.
+    pub(super) unsafe fn unpin_circuit(&self, member: NonNull<Member>) {
+        // SAFETY: Forwarded.
+        unsafe { self.address().unpin_circuit(member) };
         self.unpin_here();
     }
 
     fn unpin_here(&self) {
         self.pins.with(|pins| {
             pins.unpin(Child::Circuit);
-            self.mirror(pins);
+            if !mutant!(MirrorStale) {
+                self.mirror(pins);
+            }
         });
     }
 

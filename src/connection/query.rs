@@ -7,17 +7,20 @@ use rxce_engine::{
     circuit::{self as engine, Circuit as _},
     ledger::{Handover, Kind},
     life::State,
+    mutant,
 };
 use wdk_sys::{STATUS_BUFFER_OVERFLOW, STATUS_INVALID_PARAMETER};
 
 use super::{
+    address,
     circuit::{self, Circuit, WaitedFor},
+    peer,
     registry::Ref,
     request::{Handle, Purpose},
     transport,
 };
 use crate::{
-    abi::{self, Client},
+    abi::{self, Client, extension::Counters},
     nt::{
         event::Event,
         irql::Pageable,
@@ -128,6 +131,9 @@ pub(crate) unsafe fn information(
     buffer: Buffer,
 ) -> Result<(), Error> {
     let circuit = circuit::find(public)?;
+    if mutant!(QueryPrecedence) && buffer.length < 16 {
+        return Err(Error::Transport(STATUS_BUFFER_OVERFLOW));
+    }
     let class = Class::new(class)?;
     let at = match (class, at) {
         // These wait for the transport.
@@ -140,7 +146,8 @@ pub(crate) unsafe fn information(
     if buffer.start.is_null() {
         return Err(Error::InvalidParameter);
     }
-    if (buffer.length as usize) < class.minimum() {
+    let slack = usize::from(mutant!(QueryLengthOffByOne));
+    if (buffer.length as usize).saturating_add(slack) < class.minimum() {
         return Err(Error::Transport(STATUS_BUFFER_OVERFLOW));
     }
     let query = match class {
@@ -193,7 +200,7 @@ fn endpoint(
         .submittable(Purpose::Waited(NonNull::from(&done)))?
         .ok_or(Error::InvalidParameter)?;
     let admitted = engine::change(&**circuit, |ledger| {
-        let admitted = ledger.life.state() != State::TearDown;
+        let admitted = ledger.life.state() != State::TearDown || mutant!(QueryInTearDown);
         if admitted {
             ledger.insert(&request, Kind::Other, Handover::Submitted);
         }
@@ -213,6 +220,9 @@ fn endpoint(
     let (status, written) = request.get().outcome();
     // SAFETY: The submitter's part is ours, and goes here.
     unsafe { request.drop_part() };
+    if mutant!(QueryMdlLeaked) {
+        core::mem::forget(mdl);
+    }
     if wdk::nt_success(status) {
         Ok(Answer {
             bytes,
@@ -250,7 +260,9 @@ pub(crate) unsafe fn adapter_status(
     let (result, _) =
         unsafe { synchronous::perform(at, &target, &query, mdl.as_ptr(), Submit::Anywhere) }?;
     // With more names than fit, the fixed part is valid all the same.
-    if !wdk::nt_success(result) && result != STATUS_BUFFER_OVERFLOW {
+    let overflow = result == STATUS_BUFFER_OVERFLOW && !mutant!(OverflowIsFailure);
+    let failed = !wdk::nt_success(result) && !overflow;
+    if failed && !mutant!(AnswerOnFailure) {
         return Err(Error::Transport(result));
     }
     let answer = bytes
@@ -258,6 +270,9 @@ pub(crate) unsafe fn adapter_status(
         .ok_or(Error::Transport(STATUS_INVALID_PARAMETER))?;
     // SAFETY: Forwarded.
     unsafe { ptr::copy_nonoverlapping(answer.as_ptr(), status, answer.len()) };
+    if failed {
+        return Err(Error::Transport(result));
+    }
     Ok(())
 }
 
@@ -282,4 +297,27 @@ pub(crate) unsafe fn transport_information(
     // SAFETY: Forwarded.
     unsafe { information.write_unaligned(value) };
     Ok(())
+}
+
+/// `RxCexQueryCounters`: of whatever the engine built at an address.
+///
+/// # Errors
+///
+/// [`Error::InvalidParameter`].
+///
+/// # IRQL
+///
+/// `<= DISPATCH_LEVEL`
+pub(crate) fn counters(structure: *mut u8) -> Result<Counters, Error> {
+    if let Ok(circuit) = circuit::find(Client::new(structure.cast())?) {
+        return Ok(circuit.counted());
+    }
+    if let Ok(connection) = peer::find(Client::new(structure.cast())?) {
+        return Ok(connection.totals().report());
+    }
+    if let Ok(address) = address::find(Client::new(structure.cast())?) {
+        return Ok(address.totals().report());
+    }
+    let transport = transport::find(Client::new(structure.cast())?)?;
+    Ok(transport.counted())
 }

@@ -1,13 +1,14 @@
 //! Requests: what the engine remembers of a packet while a transport has it.
 //!
 //! A request's count has a part for the completion routine, one for the submitter, and one for a canceller while it is
-//! inside `IoCancelIrp`. Whoever drops the last part frees the request with its packet, or leaves it to the circuit that
-//! keeps it, and then releases the request's one reference to the circuit (specification 3.6).
+//! inside `IoCancelIrp`. Whoever drops the last part frees the request with its packet, or leaves it to the circuit that keeps
+//! it, or, if it was a send, on the transport's shelf; and then releases the request's one reference to the circuit
+//! (specification 3.6).
 
 use core::{
     cell::{Cell, UnsafeCell},
     ptr::NonNull,
-    sync::atomic::{AtomicU32, Ordering},
+    sync::atomic::{AtomicBool, AtomicU32, Ordering},
 };
 
 use rxce_engine::{
@@ -81,7 +82,7 @@ impl Pooled for Returned {
 /// Where a request goes when its last part was dropped.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Home {
-    /// To the pool.
+    /// To whoever dropped it, or to the pool.
     Pool,
     /// To whoever keeps it: it is a part of something that outlives the run-down of the circuit.
     Keeper,
@@ -95,6 +96,8 @@ pub(super) struct Request {
     irp: Irp,
     purpose: Purpose,
     parts: AtomicU32,
+    /// Set under the circuit's lock by whoever tells the ledger that the transport has been called.
+    called: AtomicBool,
     home: Home,
     /// Marked by the one canceller, under the circuit's lock.
     cancelled: Cell<bool>,
@@ -169,6 +172,7 @@ impl Request {
             irp,
             purpose,
             parts: AtomicU32::new(0),
+            called: AtomicBool::new(false),
             home,
             cancelled: Cell::new(false),
         }
@@ -190,6 +194,13 @@ impl Request {
     ) -> Result<PoolBox<Self>, Error> {
         let irp = Irp::new(stack_size)?;
         PoolBox::new(Self::new(owner, purpose, irp, Home::Pool))
+    }
+
+    /// Makes an idle request that is in nobody's hands ready for another circuit or purpose.
+    pub(super) fn assign(&mut self, owner: NonNull<Header>, purpose: Purpose) {
+        self.renew();
+        self.owner = owner;
+        self.purpose = purpose;
     }
 
     /// Whether nobody has a part of it.
@@ -227,6 +238,17 @@ impl Request {
         }
     }
 
+    /// Whether the ledger knows that the transport has been called. Without the lock, a "no" may be late.
+    pub(super) fn is_known_called(&self) -> bool {
+        self.called.load(Ordering::Acquire)
+    }
+
+    /// Whether the caller, who holds the circuit's lock, is to tell the ledger that the transport has been called: whoever
+    /// finds out first, the completion routine or the submitter.
+    pub(super) fn note_called(&self) -> bool {
+        !self.called.swap(true, Ordering::AcqRel)
+    }
+
     /// Status and bytes of a request that is over, as its packet has them.
     pub(super) fn outcome(&self) -> (NTSTATUS, usize) {
         // SAFETY: The packet is the driver's again once the request is over, and was completed then.
@@ -241,6 +263,16 @@ pub(super) enum Parts {
     Completion = 1,
     /// One more for the submitter.
     CompletionAndSubmitter = 2,
+}
+
+/// What is left of a request of which nobody has a part any more.
+pub(super) struct Last {
+    /// The request, unless it belongs to somebody who keeps it. It goes before the reference does.
+    pub(super) request: Option<PoolBox<Request>>,
+    /// The block of the circuit.
+    pub(super) owner: NonNull<Header>,
+    /// Keeps that block.
+    _reference: AnyRef,
 }
 
 impl Handle {
@@ -258,6 +290,7 @@ impl Handle {
         // SAFETY: Forwarded: the request is the caller's.
         let request_ref = unsafe { request.as_ref() };
         request_ref.cancelled.set(false);
+        request_ref.called.store(false, Ordering::Relaxed);
         // SAFETY: Forwarded.
         unsafe { request_ref.irp.aim(target) };
         request_ref.parts.store(parts as u32, Ordering::Release);
@@ -286,16 +319,28 @@ impl Handle {
     ///
     /// `<= DISPATCH_LEVEL`
     pub(super) unsafe fn drop_part(self) {
+        // SAFETY: Forwarded.
+        drop(unsafe { self.give_up_part() });
+    }
+
+    /// Gives a part back; if it was the last one, what is left.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Self::drop_part`].
+    ///
+    /// # IRQL
+    ///
+    /// `<= DISPATCH_LEVEL`
+    pub(super) unsafe fn give_up_part(self) -> Option<Last> {
         let (owner, home) = (self.get().owner, self.get().home);
-        if self.get().parts.fetch_sub(1, Ordering::AcqRel) != 1 {
-            return;
-        }
-        if home == Home::Pool {
+        (self.get().parts.fetch_sub(1, Ordering::AcqRel) == 1).then(|| Last {
             // SAFETY: Nobody has a part any more; the allocation was given up when the request was armed.
-            drop(unsafe { PoolBox::from_raw(self.0) });
-        }
-        // SAFETY: This is the reference that `arm` took in.
-        drop(unsafe { AnyRef::from_raw(owner) });
+            request: (home == Home::Pool).then(|| unsafe { PoolBox::from_raw(self.0) }),
+            owner,
+            // SAFETY: This is the reference that `arm` took in.
+            _reference: unsafe { AnyRef::from_raw(owner) },
+        })
     }
 
     /// Undoes [`Self::arm`]: the request was never listed.

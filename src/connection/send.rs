@@ -5,19 +5,18 @@ use core::ptr::NonNull;
 use rxce_engine::{
     Error, circuit as engine,
     circuit::Circuit as _,
-    ledger::{Handover, Kind},
-    send as rules,
+    ledger::{Handover, Kind, Ledger},
+    mutant, send as rules,
 };
 use wdk_sys::{NTSTATUS, PMDL, PVOID, STATUS_SUCCESS};
 
 use super::{
     circuit::{self, Circuit, WaitedFor},
-    counters,
-    request::{Ending, Handle, Purpose},
+    request::{Ending, Handle, Purpose, Request, RequestList},
 };
 use crate::{
     abi::{self, Client},
-    nt::{event::Event, irql::Pageable, mdl},
+    nt::{event::Event, irql::Pageable, mdl, pool::PoolBox},
     tdi::request as call,
 };
 
@@ -51,10 +50,17 @@ pub(crate) unsafe fn send(
     length: u32,
     delivery: Delivery<'_>,
 ) -> Result<NTSTATUS, Error> {
-    let circuit = circuit::find(public).map_err(|_| Error::Disconnected)?;
-    if !circuit.hold(|ledger| ledger.life.admits_send()) {
-        return Err(Error::Disconnected);
-    }
+    let circuit = circuit::find_active(public).inspect_err(|_| {
+        if let (true, Delivery::Callback(context)) = (mutant!(CallbackOnRefusal), delivery)
+            && let Ok(circuit) = circuit::find(public)
+        {
+            let (callbacks, client) = circuit.connection().callbacks();
+            if let Some(complete) = callbacks.SendComplete {
+                // SAFETY: The client's callback, as its table declares it; that it is called is what is wrong.
+                unsafe { complete(client, circuit.vc(), context, STATUS_SUCCESS) };
+            }
+        }
+    })?;
     // SAFETY: Forwarded; the iterator yields valid elements.
     let lengths = unsafe { mdl::elements(mdl) }.map(|element| unsafe { mdl::byte_count(element) });
     rules::check_length(
@@ -72,12 +78,14 @@ pub(crate) unsafe fn send(
             Purpose::Waited(NonNull::from(&done))
         }
     };
-    // A run-down that has begun means a tear-down.
-    let request = circuit.submittable(purpose)?.ok_or(Error::Disconnected)?;
+    let request = Circuit::sendable(circuit, purpose)?;
+    // SAFETY: The submitter's part keeps the circuit until it is dropped, at the end.
+    let circuit = unsafe { Circuit::of(&request) };
     let admitted = circuit.hold(|ledger| {
-        let admitted = ledger.life.admits_send();
+        let admitted = ledger.life.admits_send() || mutant!(NoSecondLook);
         if admitted {
             ledger.insert(&request, Kind::Other, Handover::Submitted);
+            circuit.count_listed(length);
         }
         admitted
     });
@@ -86,7 +94,7 @@ pub(crate) unsafe fn send(
         unsafe { request.disarm() };
         return Err(Error::Disconnected);
     }
-    counters::sent(&circuit, length);
+    circuit.count_sent(length);
     let call = call::send(length, rules::tdi_flags(options));
     match delivery {
         // SAFETY: The request is listed; the client keeps the chain until the end of the send.
@@ -96,11 +104,31 @@ pub(crate) unsafe fn send(
     }
     // SAFETY: The request was prepared, and the submitter's part is ours.
     unsafe { request.send() };
-    engine::change(&*circuit, |ledger| ledger.submitted());
-    let status = finish_submission(&circuit, request, delivery, &done);
+    // A request that is over was handed over: its end has said so already.
+    if !request.get().is_known_called() {
+        engine::change(circuit, |ledger| note_called(ledger, request));
+    }
+    let status = finish_submission(circuit, request, delivery, &done);
     // SAFETY: The submitter's part is ours, and goes here.
-    unsafe { request.drop_part() };
+    unsafe { drop_part(request) };
     Ok(status)
+}
+
+/// Gives a part of a send back. Asynchronous sends come again and again: the last part leaves their request on the shelf.
+///
+/// # Safety
+///
+/// As [`Handle::drop_part`]; the request is a circuit's.
+unsafe fn drop_part(request: Handle) {
+    // SAFETY: Forwarded.
+    let Some(mut last) = (unsafe { request.give_up_part() }) else {
+        return;
+    };
+    let again = |request: &PoolBox<Request>| matches!(request.purpose(), Purpose::Send(_));
+    if let Some(request) = last.request.take_if(|request| again(request)) {
+        // SAFETY: The owner is a circuit, and what is left of the request has a reference to it.
+        unsafe { Circuit::at(last.owner) }.shelf().put(request);
+    }
 }
 
 fn finish_submission(
@@ -114,13 +142,15 @@ fn finish_submission(
             done.wait(at);
             let (status, _) = request.get().outcome();
             if !wdk::nt_success(status) {
-                counters::send_failed(circuit);
+                circuit.count_send_failure();
             }
             status
         }
         Delivery::Callback(context) => {
             let (callbacks, client) = circuit.connection().callbacks();
-            if let Some(submitted) = callbacks.SendSubmitted {
+            if let Some(submitted) = callbacks.SendSubmitted
+                && !mutant!(SubmittedForgotten)
+            {
                 // SAFETY: The client's callback, as its table declares it; no lock is held.
                 circuit.in_callback(|| unsafe {
                     submitted(client, circuit.vc(), context, STATUS_SUCCESS)
@@ -131,6 +161,13 @@ fn finish_submission(
     }
 }
 
+/// Notes that the transport was called for a listed request, once.
+fn note_called(ledger: &mut Ledger<RequestList>, request: Handle) {
+    if request.get().note_called() {
+        ledger.submitted();
+    }
+}
+
 /// The end of an asynchronous send.
 enum Sent {}
 
@@ -138,19 +175,37 @@ impl Ending for Sent {
     unsafe fn run(request: Handle) {
         // SAFETY: The completion's part keeps the circuit until it is dropped.
         let circuit = unsafe { Circuit::of(&request) };
-        engine::change(circuit, |ledger| ledger.remove(&request, Kind::Other));
+        engine::change(circuit, |ledger| {
+            ledger.remove(&request, Kind::Other);
+            note_called(ledger, request);
+        });
         let (status, _) = request.get().outcome();
         if !wdk::nt_success(status) {
-            counters::send_failed(circuit);
+            circuit.count_send_failure();
         }
         let (callbacks, client) = circuit.connection().callbacks();
         if let (Purpose::Send(context), Some(complete)) =
             (request.get().purpose(), callbacks.SendComplete)
         {
-            // SAFETY: The client's callback, as its table declares it; no lock is held.
-            circuit.in_callback(|| unsafe { complete(client, circuit.vc(), *context, status) });
+            let status = if mutant!(SendStatusSwallowed) {
+                STATUS_SUCCESS
+            } else {
+                status
+            };
+            let calls = if mutant!(SendCompletedTwice) { 2 } else { 1 };
+            for _ in 0..calls {
+                // SAFETY: The client's callback, as its table declares it; no lock is held.
+                circuit.in_callback(|| unsafe { complete(client, circuit.vc(), *context, status) });
+            }
+        }
+        if mutant!(RequestKept) {
+            return;
+        }
+        if mutant!(RequestFreedTwice) {
+            // SAFETY: None: that is what is wrong.
+            unsafe { drop_part(request) };
         }
         // SAFETY: Forwarded.
-        unsafe { request.drop_part() };
+        unsafe { drop_part(request) };
     }
 }

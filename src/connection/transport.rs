@@ -1,6 +1,6 @@
 //! Transports: one bound TDI provider each (specification 5.1, 5.2).
 
-use core::{cell::UnsafeCell, slice};
+use core::{cell::UnsafeCell, mem::offset_of, slice};
 
 use rxce_engine::{Error, life::Closing, send::ZeroLength};
 use wdk_sys::UNICODE_STRING;
@@ -12,7 +12,7 @@ use super::{
     registry::{Block, Found, Header, Kind, Ref, pointers},
 };
 use crate::{
-    abi::{self, Client, Signed, write_field},
+    abi::{self, Client, Signed, extension::Counters, write_field},
     nt::{
         device,
         file::File,
@@ -32,6 +32,7 @@ use crate::{
         open, request,
         synchronous::{self, Submit},
     },
+    trace,
 };
 
 /// The private block of an `RXCE_TRANSPORT`.
@@ -81,6 +82,7 @@ impl Layer for Transport {
     }
 
     fn retire(&self) {
+        self.tell_ended();
         // SAFETY: The structure is registered, and its claimant clears it.
         unsafe { self.public.clear() };
     }
@@ -107,6 +109,7 @@ pub(crate) fn build(
     match transport.bind(at) {
         Ok(()) => {
             pointers::set_usable(&transport);
+            trace::transport_built(public.address());
             Ok(())
         }
         Err(error) => {
@@ -164,6 +167,14 @@ pub(super) fn find(public: Client<abi::Transport>) -> Result<Ref<Transport>, Err
 }
 
 impl Transport {
+    /// Where it counts, for debuggers: alone, and with its circuits.
+    pub(super) const FLOW: usize = offset_of!(Self, totals) + Totals::FLOW;
+    pub(super) const STRIPES: usize = offset_of!(Self, stripes);
+    /// Where its name is.
+    pub(super) const NAME_TEXT: usize =
+        offset_of!(Self, name) + offset_of!(Name, bytes) + Bytes::BLOCK;
+    pub(super) const NAME_BYTES: usize = offset_of!(Self, name) + offset_of!(Name, length);
+
     fn new(
         public: Client<abi::Transport>,
         name: &[u16],
@@ -284,6 +295,31 @@ impl Transport {
     /// The flow of its circuits.
     pub(super) const fn stripes(&self) -> &Stripes {
         &self.stripes
+    }
+
+    /// What was counted: its own, and the flow of its circuits.
+    pub(super) fn counted(&self) -> Counters {
+        let mut report = self.totals.report();
+        self.stripes.add_to(&mut report);
+        report
+    }
+
+    fn tell_ended(&self) {
+        let total = self.counted();
+        trace::transport_ended(
+            self.public.address(),
+            total.Sends,
+            total.BytesSent,
+            total.SendFailures,
+            total.Receives,
+            total.BytesReceived,
+            total.ReceivesRefused,
+            total.Connects,
+            total.ConnectFailures,
+            total.LocalDisconnects,
+            total.RemoteDisconnects,
+            total.AddressErrors,
+        );
     }
 
     /// The provider's device name.

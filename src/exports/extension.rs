@@ -5,13 +5,13 @@ use core::ptr::NonNull;
 use rxce_engine::Error;
 use wdk_sys::{NTSTATUS, PVOID, STATUS_BUFFER_OVERFLOW, UNICODE_STRING};
 
-use super::{arguments::table, builds, quick, routines, waiting};
+use super::{arguments::table, builds, quick, waiting};
 use crate::{
     abi::{
         self, Client,
         extension::{ChainedReceive, Counters, SmallEventHandler},
     },
-    connection::{address, counters, events, lifecycle},
+    connection::{address, events, lifecycle, query},
     tdi::bindings::TDI_CONNECTION_INFORMATION,
 };
 
@@ -124,7 +124,7 @@ pub(crate) unsafe extern "system" fn RxCexQueryCounters(
         let to = NonNull::new(counters)
             .filter(|counters| counters.is_aligned())
             .ok_or(Error::InvalidParameter)?;
-        let now = counters::query(structure)?;
+        let now = query::counters(structure)?;
         // SAFETY: Forwarded: the size comes first.
         if unsafe { to.cast::<u32>().read() } < now.Size {
             return Err(Error::Transport(STATUS_BUFFER_OVERFLOW));
@@ -132,20 +132,5 @@ pub(crate) unsafe extern "system" fn RxCexQueryCounters(
         // SAFETY: Forwarded: the client has room for all of it.
         unsafe { to.write(now) };
         Ok(())
-    })
-}
-
-/// Hands out the table of routines.
-///
-/// # Safety
-///
-/// `table` is NULL or valid for writes of as many bytes as its `Size` says.
-#[unsafe(no_mangle)]
-pub(crate) unsafe extern "system" fn RxCexGetRoutines(
-    table: *mut abi::extension::Routines,
-) -> NTSTATUS {
-    quick(c"RxCexGetRoutines", |_| {
-        // SAFETY: Forwarded.
-        unsafe { routines::fill(table, u32::MAX) }
     })
 }

@@ -10,14 +10,15 @@ mod extension;
 mod routines;
 
 pub(crate) use self::routines::answer_internal;
+#[cfg(feature = "redirector")]
+pub(crate) use self::routines::answers_internal;
 
 use core::ffi::CStr;
 
-use rxce_engine::{Error, send::SYNCHRONOUS};
+use rxce_engine::{Error, mutant, send::SYNCHRONOUS};
 use wdk_sys::{
-    BOOLEAN, NTSTATUS, PIRP, PMDL, PVOID, STATUS_CANCELLED, STATUS_CONNECTION_ABORTED,
-    STATUS_CONNECTION_DISCONNECTED, STATUS_INSUFFICIENT_RESOURCES, STATUS_INVALID_PARAMETER,
-    STATUS_NOT_IMPLEMENTED, STATUS_SUCCESS, UNICODE_STRING,
+    BOOLEAN, NTSTATUS, PIRP, PMDL, PVOID, STATUS_INVALID_PARAMETER, STATUS_NOT_IMPLEMENTED,
+    STATUS_SUCCESS, UNICODE_STRING,
 };
 
 use self::arguments::{device_name, local_address, remote, table};
@@ -33,6 +34,7 @@ use crate::{
         irql::{self, Pageable},
         report, tracked_irp,
     },
+    status,
     tdi::bindings::TDI_CONNECTION_INFORMATION,
 };
 
@@ -387,6 +389,8 @@ pub(crate) unsafe extern "system" fn RxCeFreeIrp(irp: PIRP) {
 /// Runs a routine that may wait.
 fn waiting(routine: &CStr, run: impl FnOnce(&Pageable) -> Result<(), Error>) -> NTSTATUS {
     match Pageable::at_entry() {
+        // SAFETY: None: that is what is wrong.
+        None if mutant!(LevelUnchecked) => status(run(&unsafe { Pageable::assume() })),
         Some(at) => status(run(&at)),
         None => {
             report::irql_too_high(routine, irql::current());
@@ -423,11 +427,6 @@ const fn expect_system_thread(_: &CStr) {}
 const fn status(result: Result<(), Error>) -> NTSTATUS {
     match result {
         Ok(()) => STATUS_SUCCESS,
-        Err(Error::InvalidParameter) => STATUS_INVALID_PARAMETER,
-        Err(Error::InsufficientResources) => STATUS_INSUFFICIENT_RESOURCES,
-        Err(Error::Disconnected) => STATUS_CONNECTION_DISCONNECTED,
-        Err(Error::Aborted) => STATUS_CONNECTION_ABORTED,
-        Err(Error::Cancelled) => STATUS_CANCELLED,
-        Err(Error::Transport(status)) => status,
+        Err(error) => status::of(error),
     }
 }

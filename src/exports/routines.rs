@@ -74,7 +74,7 @@ const FIRST_SIZE: u32 = {
 /// # Safety
 ///
 /// `table` is NULL or valid for writes of as many bytes as its `Size` says.
-pub(super) unsafe fn fill(table: *mut Routines, limit: u32) -> Result<(), Error> {
+unsafe fn fill(table: *mut Routines, limit: u32) -> Result<(), Error> {
     let table = NonNull::new(table)
         .filter(|table| table.is_aligned())
         .ok_or(Error::InvalidParameter)?;
@@ -98,8 +98,27 @@ pub(super) unsafe fn fill(table: *mut Routines, limit: u32) -> Result<(), Error>
     Ok(())
 }
 
+/// Hands out the table of routines.
+///
+/// # Safety
+///
+/// `table` is NULL or valid for writes of as many bytes as its `Size` says.
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "system" fn RxCexGetRoutines(table: *mut Routines) -> NTSTATUS {
+    quick(c"RxCexGetRoutines", |_| {
+        // SAFETY: Forwarded.
+        unsafe { fill(table, u32::MAX) }
+    })
+}
+
 /// `IOCTL_INTERNAL_RXCEX_GET_ROUTINES`.
 const GET_ROUTINES: u32 = 0x0022_2403;
+
+/// Whether [`answer_internal`] knows a code.
+#[cfg(feature = "redirector")]
+pub(crate) const fn answers_internal(code: u32) -> bool {
+    code == GET_ROUTINES
+}
 
 /// Answers a request of another driver to the device.
 ///

@@ -1,4 +1,4 @@
-//! The driver's own control device.
+//! The driver's one device: its own control device, or the one that RDBSS has made for it.
 
 use core::{
     ffi::c_void,
@@ -7,21 +7,28 @@ use core::{
 };
 
 use rxce_engine::Error;
+#[cfg(feature = "redirector")]
+use wdk_sys::PDEVICE_OBJECT;
 use wdk_sys::{
-    DEVICE_OBJECT, DRIVER_OBJECT, FILE_DEVICE_SECURE_OPEN, FILE_DEVICE_UNKNOWN, IO_NO_INCREMENT,
-    IRP_MJ_CLEANUP, IRP_MJ_CLOSE, IRP_MJ_CREATE, IRP_MJ_INTERNAL_DEVICE_CONTROL, NTSTATUS,
-    PDEVICE_OBJECT, PDRIVER_DISPATCH, PIRP, STATUS_DEVICE_NOT_READY, STATUS_SUCCESS,
-    UNICODE_STRING, ntddk,
+    DEVICE_OBJECT, IO_NO_INCREMENT, NTSTATUS, PIRP, STATUS_DEVICE_NOT_READY, UNICODE_STRING, ntddk,
+};
+#[cfg(not(feature = "redirector"))]
+use wdk_sys::{
+    DRIVER_OBJECT, FILE_DEVICE_SECURE_OPEN, FILE_DEVICE_UNKNOWN, IRP_MJ_CLEANUP, IRP_MJ_CLOSE,
+    IRP_MJ_CREATE, IRP_MJ_INTERNAL_DEVICE_CONTROL, PDEVICE_OBJECT, PDRIVER_DISPATCH,
+    STATUS_ACCESS_DENIED, STATUS_SUCCESS,
 };
 
+#[cfg(not(feature = "redirector"))]
+use super::event::KERNEL_MODE;
 use super::{file::File, irp};
 
-/// `\Device\Rxce`.
+/// `\Device\Rxce`, with a NUL behind it.
 const NAME: &[u16] = &{
     let bytes = b"\\Device\\Rxce";
-    let mut name = [0_u16; 12];
+    let mut name = [0_u16; 13];
     let mut at = 0;
-    while at < name.len() {
+    while at < bytes.len() {
         name[at] = bytes[at] as u16;
         at += 1;
     }
@@ -34,15 +41,27 @@ static DEVICE: AtomicPtr<DEVICE_OBJECT> = AtomicPtr::new(ptr::null_mut());
 /// The bytes of the name.
 const NAME_LENGTH: u16 = 24;
 
-const _: () = assert!(size_of_val(NAME) == NAME_LENGTH as usize);
+const _: () = assert!(size_of_val(NAME) == NAME_LENGTH as usize + size_of::<u16>());
 
-const fn name() -> UNICODE_STRING {
-    let length = NAME_LENGTH;
+/// The device's name.
+pub(crate) const fn name() -> UNICODE_STRING {
     UNICODE_STRING {
-        Length: length,
-        MaximumLength: length,
+        Length: NAME_LENGTH,
+        MaximumLength: NAME_LENGTH + 2,
         Buffer: NAME.as_ptr().cast_mut(),
     }
+}
+
+/// Takes the device that RDBSS has created for the driver.
+#[cfg(feature = "redirector")]
+pub(crate) fn adopt(device: PDEVICE_OBJECT) {
+    DEVICE.store(device, Ordering::Release);
+}
+
+/// Gives it up again, before RDBSS deletes it.
+#[cfg(feature = "redirector")]
+pub(crate) fn disown() {
+    DEVICE.store(ptr::null_mut(), Ordering::Release);
 }
 
 /// Creates the device and its dispatch routines; `internal` takes the requests of other drivers.
@@ -54,6 +73,7 @@ const fn name() -> UNICODE_STRING {
 /// # IRQL
 ///
 /// `PASSIVE_LEVEL`
+#[cfg(not(feature = "redirector"))]
 pub(crate) fn create(driver: &mut DRIVER_OBJECT, internal: PDRIVER_DISPATCH) -> Result<(), Error> {
     let mut name = name();
     let mut device = ptr::null_mut();
@@ -72,16 +92,15 @@ pub(crate) fn create(driver: &mut DRIVER_OBJECT, internal: PDRIVER_DISPATCH) -> 
     if !wdk::nt_success(status) {
         return Err(Error::Transport(status));
     }
-    for major in [IRP_MJ_CREATE, IRP_MJ_CLEANUP, IRP_MJ_CLOSE] {
+    for (major, routine) in [
+        (IRP_MJ_CREATE, Some(open as Routine)),
+        (IRP_MJ_CLEANUP, Some(succeed)),
+        (IRP_MJ_CLOSE, Some(succeed)),
+        (IRP_MJ_INTERNAL_DEVICE_CONTROL, internal),
+    ] {
         if let Some(slot) = driver.MajorFunction.get_mut(major as usize) {
-            *slot = Some(succeed);
+            *slot = routine;
         }
-    }
-    if let Some(slot) = driver
-        .MajorFunction
-        .get_mut(IRP_MJ_INTERNAL_DEVICE_CONTROL as usize)
-    {
-        *slot = internal;
     }
     DEVICE.store(device, Ordering::Release);
     Ok(())
@@ -92,6 +111,7 @@ pub(crate) fn create(driver: &mut DRIVER_OBJECT, internal: PDRIVER_DISPATCH) -> 
 /// # IRQL
 ///
 /// `PASSIVE_LEVEL`
+#[cfg(not(feature = "redirector"))]
 pub(crate) fn delete() {
     let device = DEVICE.swap(ptr::null_mut(), Ordering::AcqRel);
     if !device.is_null() {
@@ -149,13 +169,47 @@ pub(crate) fn keep_loaded(file: &File) -> Result<(), Error> {
     file.open(&name(), &mut [])
 }
 
+/// Opens the device for the service itself, also where the image was loaded for its exports: a started redirector is not
+/// unloaded.
+///
+/// # Errors
+///
+/// The status of the open.
+///
+/// # IRQL
+///
+/// `PASSIVE_LEVEL`, special kernel APCs enabled
+#[cfg(feature = "redirector")]
+pub(crate) fn keep_service(file: &File) -> Result<(), Error> {
+    file.open(&name(), &mut [])
+}
+
 /// `IO_NO_INCREMENT`, in the type that the completion takes.
 const NO_INCREMENT: i8 = {
     assert!(IO_NO_INCREMENT == 0);
     0
 };
 
-/// Opens and closes succeed: a handle on the device only keeps the driver.
+/// A dispatch routine.
+#[cfg(not(feature = "redirector"))]
+type Routine = unsafe extern "C" fn(PDEVICE_OBJECT, PIRP) -> NTSTATUS;
+
+/// Opens succeed for drivers. There is nothing here for a program, whoever runs it: all that its handle could do is to keep
+/// the driver from being unloaded.
+#[cfg(not(feature = "redirector"))]
+unsafe extern "C" fn open(_device: PDEVICE_OBJECT, irp: PIRP) -> NTSTATUS {
+    // SAFETY: The I/O manager hands the packet over.
+    let status = if unsafe { (*irp).RequestorMode } == KERNEL_MODE {
+        STATUS_SUCCESS
+    } else {
+        STATUS_ACCESS_DENIED
+    };
+    // SAFETY: Forwarded.
+    unsafe { complete(irp, status) }
+}
+
+/// A handle on the device only keeps the driver.
+#[cfg(not(feature = "redirector"))]
 unsafe extern "C" fn succeed(_device: PDEVICE_OBJECT, irp: PIRP) -> NTSTATUS {
     // SAFETY: Forwarded.
     unsafe { complete(irp, STATUS_SUCCESS) }
@@ -177,10 +231,27 @@ pub(crate) unsafe fn answer_internal(
     unsafe { complete(irp, status) }
 }
 
+/// The code of such a request.
+///
+/// # Safety
+///
+/// As [`answer_internal`].
+#[cfg(feature = "redirector")]
+pub(crate) unsafe fn internal_code(irp: PIRP) -> u32 {
+    // SAFETY: Forwarded.
+    unsafe { irp::control_parameters(irp) }.code
+}
+
+/// Completes a packet without a result.
+///
 /// # Safety
 ///
 /// The I/O manager has handed the packet to this driver, which does not touch it again.
-unsafe fn complete(irp: PIRP, status: NTSTATUS) -> NTSTATUS {
+///
+/// # IRQL
+///
+/// `<= DISPATCH_LEVEL`
+pub(crate) unsafe fn complete(irp: PIRP, status: NTSTATUS) -> NTSTATUS {
     // SAFETY: Forwarded.
     let packet = unsafe { &mut *irp };
     packet.IoStatus.__bindgen_anon_1.Status = status;

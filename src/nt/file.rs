@@ -6,7 +6,7 @@ use core::{
     sync::atomic::{AtomicPtr, Ordering},
 };
 
-use rxce_engine::Error;
+use rxce_engine::{Error, mutant};
 use wdk_sys::{
     ACCESS_MASK, FILE_OBJECT, FILE_OPEN, FILE_SHARE_READ, FILE_SHARE_WRITE, GENERIC_READ,
     GENERIC_WRITE, HANDLE, IO_STATUS_BLOCK, OBJ_CASE_INSENSITIVE, OBJ_KERNEL_HANDLE,
@@ -142,7 +142,11 @@ impl File {
     ///
     /// `PASSIVE_LEVEL`, special kernel APCs enabled ("ZwClose function").
     pub(crate) fn close(&self) {
-        let handle = self.handle.swap(ptr::null_mut(), Ordering::AcqRel);
+        let handle = if mutant!(HandleClosedTwice) {
+            self.handle()
+        } else {
+            self.handle.swap(ptr::null_mut(), Ordering::AcqRel)
+        };
         if !handle.is_null() {
             // SAFETY: The handle was opened by `open` and is closed once.
             let _ = unsafe { ntddk::ZwClose(handle) };

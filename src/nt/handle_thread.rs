@@ -12,7 +12,7 @@ use core::{
     sync::atomic::{AtomicUsize, Ordering},
 };
 
-use rxce_engine::Error;
+use rxce_engine::{Error, mutant};
 use wdk_sys::PVOID;
 
 use super::{
@@ -127,7 +127,7 @@ impl HandleThread {
     ///
     /// `<= APC_LEVEL`
     pub(crate) fn at_passive<R: Send>(&self, at: &Pageable, work: impl FnOnce() -> R + Send) -> R {
-        if irql::allows_handles() {
+        if irql::allows_handles() || mutant!(HandleOnWrongThread) {
             return work();
         }
         self.post(at, work)

@@ -111,11 +111,23 @@ pub(crate) unsafe fn copy_into(chain: PMDL, offset: u32, source: &[u8]) -> Resul
     Ok(())
 }
 
-/// `MdlMappingNoExecute`: code integrity demands it.
-const NO_EXECUTE: u32 = 0x4000_0000;
+/// `MdlMappingNoExecute`: code integrity demands it. Kernels before Windows 8 do not know it.
+const NO_EXECUTE: u32 = if cfg!(feature = "legacy") {
+    0
+} else {
+    0x4000_0000
+};
 
 /// `MmGetSystemAddressForMdlSafe`.
-unsafe fn system_address(element: NonNull<MDL>) -> Option<NonNull<u8>> {
+///
+/// # Safety
+///
+/// The element is valid, and its pages are locked or nonpaged.
+///
+/// # IRQL
+///
+/// `<= DISPATCH_LEVEL`
+pub(crate) unsafe fn system_address(element: NonNull<MDL>) -> Option<NonNull<u8>> {
     // SAFETY: Forwarded: the element is valid.
     let flags = unsafe { (*element.as_ptr()).MdlFlags } as u32;
     if flags & (MDL_MAPPED_TO_SYSTEM_VA | MDL_SOURCE_IS_NONPAGED_POOL) != 0 {

@@ -1,13 +1,14 @@
 //! Nonpaged pool, tagged and fallible.
 
 use core::{
+    mem,
     ops::{Deref, DerefMut},
     ptr::NonNull,
     slice,
 };
 
 use rxce_engine::Error;
-use wdk_sys::{POOL_FLAG_NON_PAGED, ntddk};
+use wdk_sys::ntddk;
 
 /// A pool tag, as `!poolused` shows it.
 #[derive(Clone, Copy)]
@@ -36,8 +37,12 @@ pub(crate) fn allocate(bytes: usize, tag: Tag) -> Option<NonNull<u8>> {
         // A block of no bytes is a bug check under Driver Verifier.
         return None;
     }
+    #[cfg(feature = "legacy")]
+    let block = legacy_nt::allocate(bytes, tag.0);
     // SAFETY: ExAllocatePool2 may be called at this level for nonpaged pool; size and tag are not zero.
-    let block = unsafe { ntddk::ExAllocatePool2(POOL_FLAG_NON_PAGED, bytes as u64, tag.0) };
+    #[cfg(not(feature = "legacy"))]
+    let block =
+        unsafe { ntddk::ExAllocatePool2(wdk_sys::POOL_FLAG_NON_PAGED, bytes as u64, tag.0) };
     NonNull::new(block.cast())
 }
 
@@ -64,6 +69,11 @@ pub(crate) unsafe trait Zeroed {}
 
 /// One owned value in nonpaged pool, which does not move.
 pub(crate) struct PoolBox<T: Pooled>(NonNull<T>);
+
+// SAFETY: The box owns its value.
+unsafe impl<T: Pooled + Send> Send for PoolBox<T> {}
+// SAFETY: As above.
+unsafe impl<T: Pooled + Sync> Sync for PoolBox<T> {}
 
 impl<T: Pooled> PoolBox<T> {
     /// Moves `value` into pool.
@@ -166,6 +176,9 @@ unsafe impl Send for Bytes {}
 unsafe impl Sync for Bytes {}
 
 impl Bytes {
+    /// Where the address of the bytes is, for debuggers.
+    pub(crate) const BLOCK: usize = mem::offset_of!(Self, block);
+
     /// Allocates `length` bytes, at least one.
     ///
     /// # Errors

@@ -14,10 +14,24 @@ pub(crate) fn visit_all() {
     for number in 0..u64::BITS {
         let processor = active & 1_u64.unbounded_shl(number);
         if processor != 0 {
-            // SAFETY: The mask names one active processor; the thread is the caller's for the whole call.
-            let previous = unsafe { ntddk::KeSetSystemAffinityThreadEx(processor) };
-            // SAFETY: `previous` is what the call above replaced.
-            unsafe { ntddk::KeRevertToUserAffinityThreadEx(previous) };
+            visit(processor);
         }
     }
+}
+
+#[cfg(not(feature = "legacy"))]
+fn visit(processor: u64) {
+    // SAFETY: The mask names one active processor; the thread is the caller's for the whole call.
+    let previous = unsafe { ntddk::KeSetSystemAffinityThreadEx(processor) };
+    // SAFETY: `previous` is what the call above replaced.
+    unsafe { ntddk::KeRevertToUserAffinityThreadEx(previous) };
+}
+
+/// The routines above came with Windows Vista.
+#[cfg(feature = "legacy")]
+fn visit(processor: u64) {
+    // SAFETY: The mask names one active processor; the thread has no affinity of its own here.
+    unsafe { ntddk::KeSetSystemAffinityThread(processor) };
+    // SAFETY: The affinity was set above.
+    unsafe { ntddk::KeRevertToUserAffinityThread() };
 }

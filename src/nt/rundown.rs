@@ -7,11 +7,15 @@ use core::{
     sync::atomic::{AtomicPtr, Ordering},
 };
 
-use rxce_engine::Error;
+use rxce_engine::{Error, mutant};
 use wdk_sys::{
-    _EX_RUNDOWN_REF_CACHE_AWARE, _POOL_TYPE::NonPagedPoolNx, EX_RUNDOWN_REF,
-    PEX_RUNDOWN_REF_CACHE_AWARE, ULONG, ntddk,
+    _EX_RUNDOWN_REF_CACHE_AWARE, EX_RUNDOWN_REF, PEX_RUNDOWN_REF_CACHE_AWARE, ULONG, ntddk,
 };
+// Pool without execution came with Windows 8.
+#[cfg(feature = "legacy")]
+use wdk_sys::_POOL_TYPE::NonPagedPool as POOL;
+#[cfg(not(feature = "legacy"))]
+use wdk_sys::_POOL_TYPE::NonPagedPoolNx as POOL;
 
 use super::irql::Pageable;
 
@@ -103,7 +107,7 @@ impl SharedRundown {
     /// `<= APC_LEVEL`
     pub(crate) fn create(&self, tag: ULONG) -> Result<(), Error> {
         // SAFETY: The pool type is a nonpaged one.
-        let block = unsafe { ntddk::ExAllocateCacheAwareRundownProtection(NonPagedPoolNx, tag) };
+        let block = unsafe { ntddk::ExAllocateCacheAwareRundownProtection(POOL, tag) };
         if block.is_null() {
             return Err(Error::InsufficientResources);
         }
@@ -151,8 +155,10 @@ impl SharedRundown {
         if block.is_null() {
             return;
         }
-        // SAFETY: The protection exists and is run down once.
-        unsafe { ntddk::ExWaitForRundownProtectionReleaseCacheAware(block) };
+        if !mutant!(UnloadWithoutRundown) {
+            // SAFETY: The protection exists and is run down once.
+            unsafe { ntddk::ExWaitForRundownProtectionReleaseCacheAware(block) };
+        }
         self.0.store(ptr::null_mut(), Ordering::Release);
         // SAFETY: Nobody has a reference, and nobody finds the block any more.
         unsafe { ntddk::ExFreeCacheAwareRundownProtection(block) };

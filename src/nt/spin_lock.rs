@@ -1,6 +1,6 @@
 //! Spin locks that own what they protect.
 
-use core::cell::UnsafeCell;
+use core::{cell::UnsafeCell, mem::offset_of};
 
 use wdk_sys::{KSPIN_LOCK, ntddk};
 
@@ -17,6 +17,9 @@ pub(crate) struct SpinLock<T> {
 unsafe impl<T: Send> Sync for SpinLock<T> {}
 
 impl<T> SpinLock<T> {
+    /// Where the value is, for debuggers.
+    pub(crate) const VALUE: usize = offset_of!(Self, value);
+
     /// An unlocked lock around `value`; an initialised `KSPIN_LOCK` is zero ("KeInitializeSpinLock function").
     pub(crate) const fn new(value: T) -> Self {
         Self {

@@ -5,7 +5,7 @@
 
 use core::ptr::{self, NonNull};
 
-use rxce_engine::spread;
+use rxce_engine::{mutant, spread};
 use wdk_sys::{BOOLEAN, PIRP, PMDL, ntddk};
 
 use super::{
@@ -55,7 +55,8 @@ fn bucket(irp: PIRP) -> &'static SpinLock<Bucket> {
 ///
 /// `<= DISPATCH_LEVEL`
 pub(crate) fn allocate(stack_size: i8, charge_quota: BOOLEAN, mdl: PMDL) -> PIRP {
-    if stack_size <= 0 || stack_size == i8::MAX {
+    let none = stack_size <= 0 && !mutant!(PacketWithoutLocations);
+    if none || stack_size == i8::MAX {
         return ptr::null_mut();
     }
     // SAFETY: IoAllocateIrp has no requirements beyond the level; the client answers for the quota.
@@ -116,8 +117,12 @@ pub(crate) unsafe fn free(irp: PIRP) -> bool {
     });
     // SAFETY: Forwarded.
     unsafe { ntddk::IoFreeIrp(irp) };
-    // SAFETY: The tracker was taken off the list, so it is ours.
     tracker
-        .map(|tracker| drop(unsafe { PoolBox::from_raw(tracker) }))
+        .map(|tracker| {
+            if !mutant!(TrackerLeaked) {
+                // SAFETY: The tracker was taken off the list, so it is ours.
+                drop(unsafe { PoolBox::from_raw(tracker) });
+            }
+        })
         .is_some()
 }

@@ -24,46 +24,60 @@ pub(crate) fn control_channel(file: &File, provider: &UNICODE_STRING) -> Result<
     file.open(provider, &mut [])
 }
 
-/// The extended attribute of an open, allocated and filled ahead of it.
-pub(crate) struct Attribute(Bytes);
+/// Opens a local address.
+///
+/// # Errors
+///
+/// [`Error::InsufficientResources`], or the status of the open.
+///
+/// # IRQL
+///
+/// `PASSIVE_LEVEL`, special kernel APCs enabled
+pub(crate) fn address(file: &File, provider: &UNICODE_STRING, address: &[u8]) -> Result<(), Error> {
+    let length = u16::try_from(address.len()).map_err(|_| Error::InvalidParameter)?;
+    let mut entry = Bytes::new(ea::encoded_length(ea::TRANSPORT_ADDRESS, length), EA_TAG)?;
+    named(
+        file,
+        provider,
+        ea::TRANSPORT_ADDRESS,
+        address,
+        length,
+        &mut entry,
+    )
+}
 
-impl Attribute {
-    /// Names a local address.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::InsufficientResources`].
-    pub(crate) fn transport_address(address: &[u8]) -> Result<Self, Error> {
-        Self::new(ea::TRANSPORT_ADDRESS, address)
-    }
+/// Opens an endpoint of a circuit with the token that the transport hands back with each of its events. Needs no memory.
+///
+/// # Errors
+///
+/// The status of the open.
+///
+/// # IRQL
+///
+/// `PASSIVE_LEVEL`, special kernel APCs enabled
+pub(crate) fn endpoint(file: &File, provider: &UNICODE_STRING, token: usize) -> Result<(), Error> {
+    const LENGTH: u16 = 8;
+    let mut entry = [0; ea::encoded_length(ea::CONNECTION_CONTEXT, LENGTH)];
+    named(
+        file,
+        provider,
+        ea::CONNECTION_CONTEXT,
+        &token.to_ne_bytes(),
+        LENGTH,
+        &mut entry,
+    )
+}
 
-    /// Names the token that the transport hands back with each event of an endpoint.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::InsufficientResources`].
-    pub(crate) fn connection_context(token: usize) -> Result<Self, Error> {
-        Self::new(ea::CONNECTION_CONTEXT, &token.to_ne_bytes())
-    }
-
-    fn new(name: &[u8], value: &[u8]) -> Result<Self, Error> {
-        let length = u16::try_from(value.len()).map_err(|_| Error::InvalidParameter)?;
-        let mut entry = Bytes::new(ea::encoded_length(name, length), EA_TAG)?;
-        let slot = ea::begin(name, length, &mut entry).ok_or(Error::InvalidParameter)?;
-        slot.copy_from_slice(value);
-        Ok(Self(entry))
-    }
-
-    /// Opens the object that the attribute names.
-    ///
-    /// # Errors
-    ///
-    /// The status of the open.
-    ///
-    /// # IRQL
-    ///
-    /// `PASSIVE_LEVEL`, special kernel APCs enabled
-    pub(crate) fn open(&mut self, file: &File, provider: &UNICODE_STRING) -> Result<(), Error> {
-        file.open(provider, &mut self.0)
-    }
+/// Opens what the extended attribute in `entry` names.
+fn named(
+    file: &File,
+    provider: &UNICODE_STRING,
+    name: &[u8],
+    value: &[u8],
+    length: u16,
+    entry: &mut [u8],
+) -> Result<(), Error> {
+    let slot = ea::begin(name, length, entry).ok_or(Error::InvalidParameter)?;
+    slot.copy_from_slice(value);
+    file.open(provider, entry)
 }

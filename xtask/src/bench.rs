@@ -1,12 +1,12 @@
-//! `cargo xtask bench`: what the shipped image costs, as a table and as JSON.
-
-use std::process::Command;
+//! `cargo xtask bench`: what the shipped image costs, as a table, as JSON and as a page with plots.
 
 use anyhow::{Context as _, Result};
 use clap::Args;
 
 use crate::{
-    command, drivers,
+    artefacts::PRODUCT,
+    command,
+    drivers::{self, Selection},
     setup::{self, Purpose},
     workspace,
 };
@@ -20,18 +20,29 @@ pub(crate) struct Options {
     /// The largest number of circuits.
     #[arg(long, value_name = "N", default_value_t = 100_000)]
     circuits: u32,
+    /// A little of everything: whether it works, not what it costs.
+    #[arg(long)]
+    quick: bool,
+    /// Says which functions and kernel routines the counts are made of.
+    #[arg(long)]
+    profile: bool,
+    /// Measures this alone (`cycle`, `stream`, ...; a wrong name lists all); may be given several times.
+    #[arg(long, value_name = "SUBJECT")]
+    only: Vec<String>,
 }
 
 /// Builds, then runs the program `bench` of the suites, optimised.
 pub(crate) fn run(options: &Options) -> Result<()> {
     setup::ensure(Purpose::Run)?;
-    drivers::build_all()?;
+    drivers::run(&Selection::release_of(&[PRODUCT, "bench"]))?;
     let target = workspace::root().join("target");
-    let json = target.join("bench/figures.json");
+    let (json, html) = (
+        target.join("bench/figures.json"),
+        target.join("bench/report.html"),
+    );
     std::fs::create_dir_all(target.join("bench")).context("target/bench")?;
-    let mut bench = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let mut bench = command::cargo();
     bench
-        .current_dir(workspace::root())
         .args([
             "run",
             "--quiet",
@@ -46,9 +57,20 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         .arg(target.join("drivers/release/x86_64"))
         .arg("--json")
         .arg(&json)
+        .arg("--html")
+        .arg(&html)
         .args(["--rounds", &options.rounds.to_string()])
         .args(["--circuits", &options.circuits.to_string()]);
+    if options.quick {
+        bench.arg("--quick");
+    }
+    if options.profile {
+        bench.arg("--profile");
+    }
+    for subject in &options.only {
+        bench.args(["--only", subject]);
+    }
     command::run(&mut bench)?;
-    println!("\nfigures: target/bench/figures.json");
+    println!("\nfigures: target/bench/figures.json, with plots: target/bench/report.html");
     Ok(())
 }

@@ -11,6 +11,8 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
+use crate::workspace;
+
 /// How often a program with a time limit is looked at.
 const POLL: Duration = Duration::from_millis(50);
 
@@ -21,6 +23,13 @@ pub(crate) fn typed(command: &Command) -> String {
         .map(|word| word.to_string_lossy())
         .collect::<Vec<_>>()
         .join(" ")
+}
+
+/// The cargo that runs this program, in the workspace.
+pub(crate) fn cargo() -> Command {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(workspace::root());
+    cargo
 }
 
 /// Runs `command` with its output on ours; a failing exit is an error.

@@ -1,15 +1,15 @@
 //! `cargo xtask demo`: the drivers at work, against a real server.
 
-use std::{ffi::OsString, path::PathBuf, process::Command};
+use std::{ffi::OsString, path::PathBuf};
 
 use anyhow::Result;
 use clap::Args;
 
 use crate::{
+    artefacts::{self, Architecture, Profile},
     command,
-    drivers::{self, Architecture, Profile, Selection},
+    drivers::{self, Selection},
     setup::{self, Purpose},
-    workspace,
 };
 
 /// What to show.
@@ -24,6 +24,9 @@ pub(crate) struct Options {
     /// The file to read on the server, below the tree.
     #[arg(long, value_name = "PATH")]
     path: Option<PathBuf>,
+    /// Draws the circuit's life as a sequence diagram into this file: .svg, or .html for a page with it.
+    #[arg(long, value_name = "FILE")]
+    timeline: Option<PathBuf>,
     /// Further arguments of the host program; `-- --help` lists them.
     #[arg(last = true)]
     more: Vec<OsString>,
@@ -35,22 +38,21 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     drivers::run(&Selection::release())?;
 
     // The optimised images: the ones that ship.
-    let images = drivers::directory(Profile::Release, Architecture::X64);
-    let mut demo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    demo.current_dir(workspace::root())
-        .args([
-            "run",
-            "--quiet",
-            "--package",
-            "suites",
-            "--bin",
-            "demo",
-            "--",
-        ])
-        .arg("--rxce")
-        .arg(images.join("rxce.sys"))
-        .arg("--p9probe")
-        .arg(images.join("p9probe.sys"));
+    let images = artefacts::directory(Profile::Release, Architecture::X64);
+    let mut demo = command::cargo();
+    demo.args([
+        "run",
+        "--quiet",
+        "--package",
+        "suites",
+        "--bin",
+        "demo",
+        "--",
+    ])
+    .arg("--rxce")
+    .arg(images.join("rxce.sys"))
+    .arg("--p9probe")
+    .arg(images.join("p9probe.sys"));
     if let Some(server) = &options.server {
         demo.args(["--server", server]);
     }
@@ -59,6 +61,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
     if let Some(path) = &options.path {
         demo.arg("--path").arg(path);
+    }
+    if let Some(timeline) = &options.timeline {
+        // The program runs in the project's root; the name was given elsewhere.
+        demo.arg("--timeline").arg(std::path::absolute(timeline)?);
     }
     demo.args(&options.more);
     command::run(&mut demo)

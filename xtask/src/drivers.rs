@@ -1,43 +1,36 @@
 //! Building the drivers and putting the images where everything else looks for them.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    io::{BufReader, Read},
-    path::{Path, PathBuf},
-    process::Stdio,
-    time::Instant,
-};
+use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
-use cargo_metadata::{CrateType, Message};
+use anyhow::{Result, bail};
 use clap::Args;
 
 use crate::{
-    command, setup,
+    artefacts::{self, Architecture, Form, PACKAGES, PRODUCT, PROGRAMS, Profile, SHIM, image_name},
+    c_drivers, command, gnu_drivers, linking, setup,
     toolchain::{self, Way},
-    workspace,
+    variants::{self, Variant},
 };
 
-/// The product.
-pub(crate) const PRODUCT: &str = "rxce";
-/// All driver packages. The package name is the image's.
-pub(crate) const PACKAGES: [&str; 6] = [
-    PRODUCT, "bench", "breaker", "conform", "exchange", "p9probe",
-];
-
-/// What to build. Without arguments: every driver, x64, debug.
+/// What to build. Without arguments: every driver and program, x64, debug.
 #[derive(Args, Default)]
 pub(crate) struct Selection {
     /// Build optimised images.
     #[arg(long, conflicts_with = "all")]
     release: bool,
-    /// Build everything that is tested: x64 debug and release of every driver, ARM64 release of the product.
+    /// Build everything that is tested: x64 debug and release of every driver and program, those in C too, ARM64 release of the
+    /// product.
     #[arg(long)]
     all: bool,
     /// Build for ARM64 instead of x64 (the product only; it is linked, not run).
     #[arg(long, conflicts_with = "all")]
     arm64: bool,
+    /// Build the engine with its planted defects instead, for the suite `mutants`.
+    #[arg(long, conflicts_with_all = ["all", "arm64", "package"])]
+    mutants: bool,
+    /// Build the engine and the vectors for kernels back to Windows Server 2003 x64 instead.
+    #[arg(long, conflicts_with_all = ["all", "arm64", "package"])]
+    legacy: bool,
     /// Build what is shipped.
     #[arg(skip)]
     shipped: bool,
@@ -46,67 +39,41 @@ pub(crate) struct Selection {
     package: Vec<String>,
 }
 
-/// A processor and what it is called.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Architecture {
-    X64,
-    Arm64,
-}
-
-impl Architecture {
-    pub(crate) fn directory(self) -> &'static str {
-        match self {
-            Self::X64 => "x86_64",
-            Self::Arm64 => "aarch64",
-        }
-    }
-
-    pub(crate) fn target(self) -> &'static str {
-        match self {
-            Self::X64 => "x86_64-pc-windows-msvc",
-            Self::Arm64 => "aarch64-pc-windows-msvc",
-        }
-    }
-}
-
-/// A cargo profile.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Profile {
-    Debug,
-    Release,
-}
-
-impl Profile {
-    pub(crate) fn directory(self) -> &'static str {
-        match self {
-            Self::Debug => "debug",
-            Self::Release => "release",
-        }
-    }
-}
-
 /// One run of cargo.
 struct Build {
     architecture: Architecture,
     profile: Profile,
+    form: Form,
     packages: Vec<String>,
 }
 
-/// The directory of the images of one kind.
-pub(crate) fn directory(profile: Profile, architecture: Architecture) -> PathBuf {
-    workspace::images()
-        .join(profile.directory())
-        .join(architecture.directory())
-}
+/// Set for commands whose images were built just before, every one of them: they are taken as they are.
+pub(crate) const BUILT_VARIABLE: &str = "XTASK_BUILT";
 
 /// Builds what is selected, after installing what is missing.
 pub(crate) fn run(selection: &Selection) -> Result<()> {
-    setup::ensure(setup::Purpose::Build)?;
+    let in_c = selection.in_c()?;
+    if std::env::var_os(BUILT_VARIABLE).is_some() {
+        println!("images were built before");
+        return Ok(());
+    }
+    setup::ensure(if in_c.is_empty() {
+        setup::Purpose::Build
+    } else {
+        setup::Purpose::BuildAll
+    })?;
     let way = toolchain::choose()?;
     println!("toolchain: {}", way.describe());
     let mut failed = Vec::new();
     for build in selection.builds() {
         failed.extend(build.run(way)?);
+    }
+    c_drivers::build(&in_c, way)?;
+    if selection.all && selection.package.is_empty() {
+        gnu_drivers::build()?;
+    }
+    for variant in selection.variants() {
+        variant.build(way)?;
     }
     if !failed.is_empty() {
         bail!("not built: {}", failed.join(", "));
@@ -131,6 +98,14 @@ impl Selection {
         }
     }
 
+    /// These packages, x64, optimised.
+    pub(crate) fn release_of(packages: &[&str]) -> Self {
+        Self {
+            package: packages.iter().map(|name| (*name).to_owned()).collect(),
+            ..Self::release()
+        }
+    }
+
     /// The product, optimised, for every processor.
     pub(crate) fn product() -> Self {
         Self {
@@ -139,7 +114,50 @@ impl Selection {
         }
     }
 
+    /// The drivers in C that are meant: built debug and release at once, with `--all` or by name.
+    ///
+    /// # Errors
+    ///
+    /// There is no driver of a name.
+    fn in_c(&self) -> Result<Vec<&'static c_drivers::Driver>> {
+        let named = |name: &str| self.package.iter().any(|one| one == name);
+        for name in &self.package {
+            let known = name == SHIM
+                || PACKAGES.contains(&name.as_str())
+                || PROGRAMS.iter().any(|(package, _)| package == name)
+                || c_drivers::DRIVERS.iter().any(|driver| driver.name == name);
+            if !known {
+                bail!("there is no driver or program `{name}`");
+            }
+        }
+        Ok(c_drivers::DRIVERS
+            .iter()
+            .filter(|driver| named(driver.name) || (self.all && self.package.is_empty()))
+            .collect())
+    }
+
+    /// The engine with its planted defects.
+    pub(crate) fn mutants() -> Self {
+        Self {
+            mutants: true,
+            ..Self::default()
+        }
+    }
+
+    /// The variants to build, besides or instead.
+    fn variants(&self) -> Vec<&'static Variant> {
+        let wanted = |variant: &&Variant| {
+            (self.all && self.package.is_empty())
+                || (self.mutants && **variant == variants::MUTANTS)
+                || (self.legacy && **variant == variants::LEGACY)
+        };
+        variants::ALL.into_iter().filter(wanted).collect()
+    }
+
     fn builds(&self) -> Vec<Build> {
+        if !self.all && !self.variants().is_empty() {
+            return Vec::new();
+        }
         let wanted = |names: &[&str]| -> Vec<String> {
             names
                 .iter()
@@ -154,33 +172,42 @@ impl Selection {
         } else {
             Profile::Debug
         };
-        let x64 = |profile| Build {
-            architecture: Architecture::X64,
-            profile,
-            packages: wanted(&PACKAGES),
+        let everything: Vec<&str> = PACKAGES
+            .into_iter()
+            .chain([SHIM])
+            .chain(PROGRAMS.map(|(package, _)| package))
+            .collect();
+        // The export form is built along with what imports from it, the redirector by itself.
+        let both = |architecture, profile, names: &[&str]| {
+            Form::ALL.map(|form| Build {
+                architecture,
+                profile,
+                form,
+                packages: match form {
+                    Form::Export => wanted(names),
+                    Form::Redirector => wanted(&[PRODUCT]),
+                },
+            })
         };
-        let arm64 = |profile| Build {
-            architecture: Architecture::Arm64,
-            profile,
-            packages: wanted(&[PRODUCT]),
-        };
-        let mut builds = if self.all {
+        let x64 = |profile| both(Architecture::X64, profile, &everything);
+        let arm64 = |profile| both(Architecture::Arm64, profile, &[PRODUCT]);
+        let kinds = if self.all {
             vec![
                 x64(Profile::Debug),
                 x64(Profile::Release),
                 arm64(Profile::Release),
             ]
         } else if self.shipped {
-            let x64 = Build {
-                packages: wanted(&[PRODUCT]),
-                ..x64(Profile::Release)
-            };
-            vec![x64, arm64(Profile::Release)]
+            vec![
+                both(Architecture::X64, Profile::Release, &[PRODUCT]),
+                arm64(Profile::Release),
+            ]
         } else if self.arm64 {
             vec![arm64(profile)]
         } else {
             vec![x64(profile)]
         };
+        let mut builds: Vec<Build> = kinds.into_iter().flatten().collect();
         builds.retain(|build| !build.packages.is_empty());
         builds
     }
@@ -191,96 +218,46 @@ impl Build {
     /// even then, so that one broken driver does not hold up the work on another.
     fn run(&self, way: Way) -> Result<Vec<String>> {
         let kind = format!(
-            "{} {}",
+            "{} {}{}",
             self.architecture.directory(),
-            self.profile.directory()
+            self.profile.directory(),
+            match self.form {
+                Form::Export => "",
+                Form::Redirector => ", redirector form",
+            }
         );
         println!("building {} ({kind})", self.packages.join(", "));
         let started = Instant::now();
         let mut cargo = toolchain::cargo(way, "build");
-        cargo
-            .args(["--keep-going", "--message-format=json-render-diagnostics"])
-            .args(["--target", self.architecture.target()]);
+        cargo.args(["--target", self.architecture.target()]);
         if self.profile == Profile::Release {
             cargo.arg("--release");
+        }
+        if self.form == Form::Export {
+            cargo.arg("--no-default-features");
+            if self.packages.iter().any(|package| package == PRODUCT) {
+                cargo.args(["--features", &format!("{PRODUCT}/etw")]);
+            }
         }
         for package in &self.packages {
             cargo.args(["--package", package]);
         }
-        let mut child = cargo
-            .stdout(Stdio::piped())
-            .spawn()
-            .with_context(|| format!("cannot start `{}`", command::typed(&cargo)))?;
-        let output = child.stdout.take().context("cargo has no output")?;
-        let built = linked_images(BufReader::new(output))?;
-        let status = child.wait().context("cannot wait for cargo")?;
+        let typed = command::typed(&cargo);
+        let (built, status) = linking::link(cargo)?;
 
-        let destination = directory(self.profile, self.architecture);
+        let destination =
+            artefacts::directory(self.profile, self.architecture).join(self.form.folder());
         let mut failed = Vec::new();
         for package in &self.packages {
-            match built.get(package) {
-                Some(library) => publish(package, library, &destination)?,
+            match built.get(image_name(package)) {
+                Some(image) => linking::publish(image_name(package), image, &destination)?,
                 None => failed.push(format!("{package} ({kind})")),
             }
         }
         if failed.is_empty() && !status.success() {
-            bail!("`{}` failed ({status})", command::typed(&cargo));
+            bail!("`{typed}` failed ({status})");
         }
         println!("  {kind}: {:.1} s", started.elapsed().as_secs_f32());
         Ok(failed)
     }
-}
-
-/// Reads cargo's messages: package name → the DLL it linked.
-fn linked_images(output: impl Read) -> Result<BTreeMap<String, PathBuf>> {
-    let mut images = BTreeMap::new();
-    for message in Message::parse_stream(BufReader::new(output)) {
-        let Message::CompilerArtifact(artifact) =
-            message.context("cannot read cargo's messages")?
-        else {
-            continue;
-        };
-        if !artifact.target.crate_types.contains(&CrateType::CDyLib) {
-            continue;
-        }
-        let library = artifact
-            .filenames
-            .iter()
-            .find(|file| file.extension() == Some("dll"));
-        if let Some(library) = library {
-            images.insert(
-                artifact.target.name.clone(),
-                library.clone().into_std_path_buf(),
-            );
-        }
-    }
-    Ok(images)
-}
-
-/// Puts `NAME.sys` and `NAME.pdb` in place.
-fn publish(name: &str, library: &Path, destination: &Path) -> Result<()> {
-    fs::create_dir_all(destination)
-        .with_context(|| format!("cannot create {}", destination.display()))?;
-    for (from, extension) in [
-        (library.to_path_buf(), "sys"),
-        (library.with_extension("pdb"), "pdb"),
-    ] {
-        let to = destination.join(name).with_extension(extension);
-        if replace(&from, &to)? && extension == "sys" {
-            println!("  -> {}", workspace::shown(&to));
-        }
-    }
-    Ok(())
-}
-
-/// Copies a file unless it is the same already. A reader sees the old file or the new one, never a part.
-fn replace(from: &Path, to: &Path) -> Result<bool> {
-    let contents = fs::read(from).with_context(|| format!("cannot read {}", from.display()))?;
-    if fs::read(to).is_ok_and(|present| present == contents) {
-        return Ok(false);
-    }
-    let part = to.with_extension(format!("part{}", std::process::id()));
-    fs::write(&part, contents).with_context(|| format!("cannot write {}", part.display()))?;
-    fs::rename(&part, to).with_context(|| format!("cannot write {}", to.display()))?;
-    Ok(true)
 }

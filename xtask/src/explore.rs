@@ -1,20 +1,17 @@
 //! `cargo xtask explore`: the races of a circuit under chosen orders of their threads, for as long as one likes.
 
-use std::process::Command;
-
 use anyhow::Result;
 use clap::Args;
 
 use crate::{
     command, drivers,
     setup::{self, Purpose},
-    workspace,
 };
 
 /// What to explore, and how.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// The duel, such as send/tear-down (default: all, one after the other).
+    /// The duel, such as send/tear-down (default: all without a known defect, one after the other).
     #[arg(value_name = "DUEL", default_value = "all")]
     duel: String,
     /// Most preemptions of one schedule; with a seed: changes of priority.
@@ -41,9 +38,8 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options) -> Result<()> {
     setup::ensure(Purpose::Run)?;
     drivers::build_all()?;
-    let mut explore = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let mut explore = command::cargo();
     explore
-        .current_dir(workspace::root())
         .args([
             "test",
             "--quiet",

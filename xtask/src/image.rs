@@ -12,12 +12,14 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 use crate::{
-    drivers::{self, Architecture, PACKAGES, PRODUCT, Profile},
+    artefacts::{self, Architecture, Form, PACKAGES, PRODUCT, PROGRAMS, Profile},
     tally::Tally,
+    variants::{self, Variant},
     workspace,
 };
 
 mod checks;
+mod since;
 mod spoil;
 mod symbols;
 
@@ -33,25 +35,94 @@ pub(crate) struct Expectation {
     /// Image → what may be imported from it.
     imports: Vec<(String, BTreeSet<String>)>,
     exports: BTreeSet<String>,
+    /// Whether it is a program for Windows, not a driver.
+    is_program: bool,
 }
+
+/// What a program may import: documented routines of Windows, and of a C runtime's what ntdll exports.
+const PROGRAM_IMPORTS: [(&str, &[&str]); 4] = [
+    (
+        "kernel32.dll",
+        &[
+            "CloseHandle",
+            "CreateFileW",
+            "DeleteFileW",
+            "ExitProcess",
+            "GetCommandLineW",
+            "GetConsoleMode",
+            "GetLastError",
+            "GetProcessHeap",
+            "GetStdHandle",
+            "HeapAlloc",
+            "HeapFree",
+            "HeapReAlloc",
+            "LocalFree",
+            "MoveFileExW",
+            "QueryPerformanceCounter",
+            "QueryPerformanceFrequency",
+            "WriteConsoleW",
+            "WriteFile",
+        ],
+    ),
+    ("shell32.dll", &["CommandLineToArgvW"]),
+    (
+        "ws2_32.dll",
+        &["FreeAddrInfoW", "GetAddrInfoW", "WSACleanup", "WSAStartup"],
+    ),
+    (
+        "ntdll.dll",
+        &[
+            "NtClose",
+            "NtDeviceIoControlFile",
+            "NtOpenFile",
+            "__chkstk",
+            "memcmp",
+            "memcpy",
+            "memmove",
+            "memset",
+            "strlen",
+        ],
+    ),
+];
+
+/// The test driver that is a mini-redirector whatever the form of the product.
+const MINI_REDIRECTOR: &str = "memrdr";
 
 /// An image on disk.
 struct Built {
     path: PathBuf,
     profile: Profile,
+    form: Form,
+    /// Which variant it is, if it does not ship.
+    variant: Option<&'static Variant>,
     expectation: Expectation,
 }
 
 /// Checks every image that is built. Images of one kind that are not there are a failure, not a gap.
 pub(crate) fn check_all(tally: &mut Tally) -> Result<()> {
-    let builds: Vec<(Architecture, Profile, &[&str])> = vec![
+    let kinds: [(Architecture, Profile, &[&str]); 3] = [
         (Architecture::X64, Profile::Debug, &PACKAGES),
         (Architecture::X64, Profile::Release, &PACKAGES),
         (Architecture::Arm64, Profile::Release, &[PRODUCT]),
     ];
-    for (architecture, profile, names) in builds {
+    for (architecture, profile, names) in kinds {
         for name in names {
-            let path = drivers::directory(profile, architecture).join(format!("{name}.sys"));
+            let path = artefacts::directory(profile, architecture).join(name);
+            check(tally, path, name, architecture, profile, Form::Export)?;
+        }
+        let path = artefacts::product(Form::Redirector, profile, architecture);
+        check(
+            tally,
+            path,
+            PRODUCT,
+            architecture,
+            profile,
+            Form::Redirector,
+        )?;
+    }
+    for profile in [Profile::Debug, Profile::Release] {
+        for (_, name) in PROGRAMS {
+            let path = artefacts::directory(profile, Architecture::X64).join(format!("{name}.exe"));
             if !path.is_file() {
                 tally.fail(
                     &format!("image {}", workspace::shown(&path)),
@@ -62,7 +133,26 @@ pub(crate) fn check_all(tally: &mut Tally) -> Result<()> {
             let built = Built {
                 path,
                 profile,
-                expectation: Expectation::of(name, architecture)?,
+                form: Form::Export,
+                variant: None,
+                expectation: Expectation::of_program(name)?,
+            };
+            built.check(tally)?;
+        }
+    }
+    match since::Since::read().and_then(|since| since.check_sources()) {
+        Ok(()) => tally.pass("since.txt agrees with mingw-w64's headers and import libraries"),
+        Err(why) => tally.fail("since.txt agrees with its sources", &format!("{why:#}")),
+    }
+    for variant in variants::ALL {
+        for name in variant.packages {
+            let path = variant.directory().join(format!("{name}.sys"));
+            let built = Built {
+                path,
+                profile: Profile::Release,
+                form: Form::Export,
+                variant: Some(variant),
+                expectation: Expectation::of_variant(name, variant)?,
             };
             built.check(tally)?;
         }
@@ -70,16 +160,45 @@ pub(crate) fn check_all(tally: &mut Tally) -> Result<()> {
     Ok(())
 }
 
+/// Checks one image, named without its extension.
+fn check(
+    tally: &mut Tally,
+    path: PathBuf,
+    name: &str,
+    architecture: Architecture,
+    profile: Profile,
+    form: Form,
+) -> Result<()> {
+    let path = path.with_extension("sys");
+    if !path.is_file() {
+        tally.fail(
+            &format!("image {}", workspace::shown(&path)),
+            "not built: run `cargo xtask build --all`",
+        );
+        return Ok(());
+    }
+    let built = Built {
+        path,
+        profile,
+        form,
+        variant: None,
+        expectation: Expectation::of(name, architecture, form)?,
+    };
+    built.check(tally)
+}
+
 impl Expectation {
-    fn of(name: &str, architecture: Architecture) -> Result<Self> {
+    fn of(name: &str, architecture: Architecture, form: Form) -> Result<Self> {
         let root = workspace::root();
         let product_exports = definition(&root.join("include/rxce.def"))?;
         let mut imports = Vec::new();
-        for kernel in ["ntoskrnl", "hal"] {
-            imports.push((
-                definition_library(&root.join(format!("xwdk/lib/{kernel}.def")))?,
-                definition(&root.join(format!("xwdk/lib/{kernel}.def")))?,
-            ));
+        let mut lists = vec!["ntoskrnl", "hal"];
+        if form == Form::Redirector || name == MINI_REDIRECTOR {
+            lists.push("rdbss");
+        }
+        for list in lists {
+            let path = root.join(format!("xwdk/lib/{list}.def"));
+            imports.push((definition_library(&path)?, definition(&path)?));
         }
         let mut exports = BTreeSet::from(["DriverEntry".to_owned()]);
         if name == PRODUCT {
@@ -94,7 +213,43 @@ impl Expectation {
             version: package_version()?,
             imports,
             exports,
+            is_program: false,
         })
+    }
+
+    fn of_program(name: &str) -> Result<Self> {
+        let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        Ok(Self {
+            name: name.to_owned(),
+            architecture: Architecture::X64,
+            version: package_version()?,
+            imports: PROGRAM_IMPORTS
+                .map(|(library, names)| (library.to_owned(), owned(names)))
+                .into(),
+            exports: BTreeSet::new(),
+            is_program: true,
+        })
+    }
+}
+
+impl Expectation {
+    /// An image of a variant.
+    fn of_variant(name: &str, variant: &Variant) -> Result<Self> {
+        let mut expectation = Self::of(name, Architecture::X64, Form::Export)?;
+        for (library, import) in variant.imports {
+            let listed = expectation
+                .imports
+                .iter_mut()
+                .find(|(one, _)| one == library);
+            if let Some((_, names)) = listed {
+                names.insert((*import).to_owned());
+            }
+        }
+        if name == PRODUCT {
+            let more = variant.exports.iter().map(|export| (*export).to_owned());
+            expectation.exports.extend(more);
+        }
+        Ok(expectation)
     }
 }
 
@@ -107,6 +262,19 @@ impl Built {
             match (check.run)(&image, &self.expectation) {
                 Ok(()) => tally.pass_quietly(),
                 Err(why) => wrong.push(format!("{}: {why}", check.name)),
+            }
+        }
+        if [PRODUCT, "conform"].contains(&self.expectation.name.as_str()) {
+            let since = self.check_age(&image);
+            match since {
+                Ok(()) => tally.pass_quietly(),
+                Err(why) => wrong.push(format!("age of the imports: {why:#}")),
+            }
+        }
+        if self.variant != Some(&variants::MUTANTS) {
+            match self.mutants()? {
+                names if names.is_empty() => tally.pass_quietly(),
+                names => wrong.push(format!("planted defects are linked: {}", names.join(", "))),
             }
         }
         if self.has_no_panics()? {
@@ -151,6 +319,30 @@ impl Built {
         }
     }
 
+    /// The kernels that the image is for have all that it imports.
+    fn check_age(&self, image: &[u8]) -> Result<()> {
+        let version = if self.variant == Some(&variants::LEGACY) {
+            since::LEGACY
+        } else {
+            since::SHIPPED
+        };
+        let imports = checks::kernel_imports(image)?;
+        since::Since::read()?.check(imports.iter().map(String::as_str), version)
+    }
+
+    /// What of the planted defects is linked, by the names of functions and of object files.
+    fn mutants(&self) -> Result<Vec<String>> {
+        // The proof that the search works.
+        let planted = variants::MUTANTS.directory().join(format!("{PRODUCT}.pdb"));
+        if symbols::of_mutants(&planted)?.is_empty() {
+            bail!(
+                "nothing of the planted defects found in {}, which has them: the search does not work",
+                workspace::shown(&planted)
+            );
+        }
+        symbols::of_mutants(&self.path.with_extension("pdb"))
+    }
+
     /// The product's release image must not be able to panic; the test drivers may.
     fn has_no_panics(&self) -> Result<bool> {
         if self.expectation.name != PRODUCT || self.profile != Profile::Release {
@@ -158,7 +350,7 @@ impl Built {
         }
         // The proof that the search works: unoptimised, `core` brings such functions along.
         let debug =
-            drivers::directory(Profile::Debug, Architecture::X64).join(format!("{PRODUCT}.pdb"));
+            artefacts::product(self.form, Profile::Debug, Architecture::X64).with_extension("pdb");
         if symbols::panics(&debug)?.is_empty() {
             bail!(
                 "no panic function found in {}, which must have some: the search does not work",
@@ -216,14 +408,17 @@ mod tests {
     }
 
     #[test]
-    fn expectation_of_the_product_allows_kernel_imports_only() {
-        let expectation = Expectation::of(PRODUCT, Architecture::X64).unwrap();
-        let images: Vec<&str> = expectation
-            .imports
-            .iter()
-            .map(|(image, _)| image.as_str())
-            .collect();
-        assert_eq!(images, ["ntoskrnl.exe", "hal.dll"]);
-        assert!(expectation.exports.contains("DllUnload"));
+    fn expectation_of_the_product_allows_imports_of_its_form_only() {
+        let images = |form| -> Vec<String> {
+            let expectation = Expectation::of(PRODUCT, Architecture::X64, form).unwrap();
+            assert!(expectation.exports.contains("DllUnload"));
+            let imports = expectation.imports.into_iter();
+            imports.map(|(image, _)| image).collect()
+        };
+        assert_eq!(images(Form::Export), ["ntoskrnl.exe", "hal.dll"]);
+        assert_eq!(
+            images(Form::Redirector),
+            ["ntoskrnl.exe", "hal.dll", "rdbss.sys"]
+        );
     }
 }

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use crate::{command, setup, workspace};
+use crate::{apt, command, workspace};
 
 /// Packages of Debian 12, and the program in each.
 const SERVERS: [(&str, &str); 3] = [
@@ -51,7 +51,7 @@ pub(crate) fn ensure() -> Result<usize> {
         .with_context(|| format!("cannot create {}", archives.display()))?;
     if let Err(error) = download(&wanted, &archives) {
         // Apt's lists may be absent or old.
-        setup::apt(&["update", "-q"])
+        apt::get(&["update", "-q"])
             .and_then(|mut update| command::run(&mut update))
             .with_context(|| format!("after: {error:#}"))?;
         download(&wanted, &archives)?;

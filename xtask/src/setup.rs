@@ -1,24 +1,26 @@
 //! Installing what a Linux host lacks. On Debian by `apt-get`; elsewhere it says what is needed.
 
-use std::{
-    env,
-    path::Path,
-    process::{Command, Stdio},
-};
+use std::{env, path::Path, process::Command};
 
 use anyhow::{Result, bail};
 
-use crate::{command, peers, toolchain};
+use crate::{apt, c_drivers, command, peers, toolchain};
 
 /// What the set-up is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
     /// Building drivers.
     Build,
+    /// Building all of them, those in C too.
+    BuildAll,
     /// Building and running them against a real server.
     Run,
+    /// Building drivers and showing their files to Linux programs.
+    Mount,
     /// Building and packing the product.
     Package,
+    /// Running the drivers on a kernel that is not ours.
+    SecondOpinion,
     /// Everything.
     All,
 }
@@ -36,6 +38,16 @@ struct Requirement {
     packages: &'static [&'static str],
     is_met: fn() -> bool,
     purpose: Purpose,
+    need: Need,
+}
+
+/// What becomes of a host that cannot have it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Need {
+    /// Nothing works without it.
+    Must,
+    /// This is left out without it.
+    May(&'static str),
 }
 
 const REQUIREMENTS: &[Requirement] = &[
@@ -44,30 +56,60 @@ const REQUIREMENTS: &[Requirement] = &[
         packages: &["rustc-web", "cargo-web", "rust-web-src", "lld-19"],
         is_met: || toolchain::find().is_some(),
         purpose: Purpose::Build,
+        need: Need::Must,
     },
     Requirement {
         what: "kernel headers (mingw-w64)",
         packages: &["mingw-w64-x86-64-dev"],
         is_met: has_kernel_headers,
         purpose: Purpose::Build,
+        need: Need::Must,
     },
     Requirement {
         what: "libclang with its headers (for bindgen)",
         packages: &["libclang1-14", "libclang-common-14-dev"],
         is_met: has_libclang,
         purpose: Purpose::Build,
+        need: Need::Must,
+    },
+    Requirement {
+        what: "compilers for drivers in C (clang, mingw-w64's GCC)",
+        packages: &[
+            "clang-14",
+            "gcc-mingw-w64-x86-64-win32",
+            "g++-mingw-w64-x86-64-win32",
+        ],
+        is_met: c_drivers::has_compilers,
+        purpose: Purpose::BuildAll,
+        need: Need::Must,
     },
     Requirement {
         what: "a 9P server (diod)",
         packages: &["diod"],
         is_met: has_diod,
         purpose: Purpose::Run,
+        need: Need::Must,
+    },
+    Requirement {
+        what: "a program that mounts for users (fusermount3)",
+        packages: &["fuse3"],
+        is_met: can_mount,
+        purpose: Purpose::Mount,
+        need: Need::May("only root can use `cargo xtask mount`"),
     },
     Requirement {
         what: "programs that sign (osslsigncode, openssl)",
         packages: &["osslsigncode", "openssl"],
         is_met: has_signing,
         purpose: Purpose::Package,
+        need: Need::Must,
+    },
+    Requirement {
+        what: "a second kernel for the drivers (Wine)",
+        packages: &["wine64", "libwine"],
+        is_met: has_wine,
+        purpose: Purpose::SecondOpinion,
+        need: Need::May("the drivers are not run on Wine, and those tests are skipped"),
     },
 ];
 
@@ -92,10 +134,6 @@ pub(crate) fn ensure(purpose: Purpose) -> Result<usize> {
     if missing.is_empty() {
         return Ok(0);
     }
-    let packages: Vec<&str> = missing
-        .iter()
-        .flat_map(|requirement| requirement.packages.iter().copied())
-        .collect();
     for requirement in &missing {
         println!(
             "missing: {} (Debian: {})",
@@ -103,6 +141,34 @@ pub(crate) fn ensure(purpose: Purpose) -> Result<usize> {
             requirement.packages.join(" ")
         );
     }
+    let (must, may): (Vec<_>, Vec<_>) = missing
+        .into_iter()
+        .partition(|requirement| requirement.need == Need::Must);
+    let mut installed = 0;
+    if !must.is_empty() {
+        installed += satisfy(&must)?;
+    }
+    for requirement in may {
+        match (satisfy(&[requirement]), requirement.need) {
+            (Ok(packages), _) => installed += packages,
+            (Err(error), Need::May(consequence)) => {
+                eprintln!(
+                    "warning: without {}, {consequence}: {error}",
+                    requirement.what
+                );
+            }
+            (Err(error), Need::Must) => return Err(error),
+        }
+    }
+    Ok(installed)
+}
+
+/// Installs what these take, and returns the number of packages.
+fn satisfy(missing: &[&Requirement]) -> Result<usize> {
+    let packages: Vec<&str> = missing
+        .iter()
+        .flat_map(|requirement| requirement.packages.iter().copied())
+        .collect();
     install(&packages)?;
     if let Some(still) = missing.iter().find(|requirement| !(requirement.is_met)()) {
         bail!(
@@ -125,44 +191,17 @@ fn install(packages: &[&str]) -> Result<()> {
             packages.join(" ")
         );
     }
-    if privilege().is_none() {
+    if apt::privilege().is_none() {
         bail!("installing needs root; run\n\n    sudo {by_hand}\n\nand then this command again");
     }
     println!("installing from Debian's archive: {}", packages.join(" "));
     let mut arguments = vec!["install", "-y", "-q", "--no-install-recommends"];
     arguments.extend(packages);
     // The list of packages may be absent or old: refresh it, but let the installation decide.
-    if let Err(error) = command::run(&mut apt(&["update", "-q"])?) {
+    if let Err(error) = command::run(&mut apt::get(&["update", "-q"])?) {
         eprintln!("warning: {error}");
     }
-    command::run(&mut apt(&arguments)?)
-}
-
-/// `apt-get` with these arguments, as root.
-pub(crate) fn apt(arguments: &[&str]) -> Result<Command> {
-    let Some(prefix) = privilege() else {
-        bail!("`apt-get {}` needs root", arguments.join(" "));
-    };
-    let words: Vec<&str> = prefix
-        .iter()
-        .copied()
-        .chain(["apt-get"])
-        .chain(arguments.iter().copied())
-        .collect();
-    let mut command = Command::new(words[0]);
-    command
-        .args(&words[1..])
-        .env("DEBIAN_FRONTEND", "noninteractive")
-        .stdin(Stdio::null());
-    Ok(command)
-}
-
-/// The words that make a command run as root: none for root itself.
-fn privilege() -> Option<&'static [&'static str]> {
-    if command::output(Command::new("id").arg("-u")).as_deref() == Some("0") {
-        return Some(&[]);
-    }
-    command::output(Command::new("sudo").args(["-n", "true"])).map(|_| ["sudo", "-n"].as_slice())
+    command::run(&mut apt::get(&arguments)?)
 }
 
 fn has_kernel_headers() -> bool {
@@ -198,10 +237,27 @@ fn has_libclang() -> bool {
     })
 }
 
+/// Root mounts by itself.
+fn can_mount() -> bool {
+    command::output(Command::new("id").arg("-u")).as_deref() == Some("0")
+        || command::output(Command::new("fusermount3").arg("--version")).is_some()
+}
+
 fn has_signing() -> bool {
     [("osslsigncode", "--version"), ("openssl", "version")]
         .iter()
         .all(|(program, argument)| command::output(Command::new(program).arg(argument)).is_some())
+}
+
+/// Looks for Debian's 64-bit loader, and for the kernel that it carries.
+fn has_wine() -> bool {
+    [
+        "/usr/lib/wine/wine64",
+        "/usr/lib/wine/wineserver64",
+        "/usr/lib/x86_64-linux-gnu/wine/x86_64-windows/ntoskrnl.exe",
+    ]
+    .iter()
+    .all(|file| Path::new(file).is_file())
 }
 
 fn has_diod() -> bool {

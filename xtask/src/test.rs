@@ -8,7 +8,9 @@ use std::{
 use anyhow::Result;
 
 use crate::{
-    command, drivers, image, peers,
+    artefacts, c_header,
+    command::{self, cargo},
+    documented, drivers, image, peers, properties, reproduce,
     setup::{self, Purpose},
     tally::Tally,
     toolchain, wdk_crates, workspace,
@@ -43,6 +45,15 @@ pub(crate) fn run() -> Result<ExitCode> {
         tally.fail("wdk crates", &format!("{error:#}"));
     }
 
+    if let Err(error) = reproduce::check_all(&mut tally) {
+        tally.fail("the product can be built again", &format!("{error:#}"));
+    }
+
+    title("the C header");
+    if let Err(error) = c_header::check_all(&mut tally) {
+        tally.fail("the C header", &format!("{error:#}"));
+    }
+
     title("tests of the host packages, suites");
     // Compiling is silent where test results are read: it is done before the clock of `cargo_test` runs.
     tally.command(
@@ -52,7 +63,11 @@ pub(crate) fn run() -> Result<ExitCode> {
     if let Err(error) = ::evidence::clear() {
         tally.fail("figures of an earlier run are gone", &error.to_string());
     }
-    cargo_test(&mut tally, "host packages", cargo().arg("test"));
+    cargo_test(
+        &mut tally,
+        "host packages",
+        properties::fix_seed(cargo().arg("test")),
+    );
     title("tests of the wdk-build stand-in");
     let stand_in = |more: &[&str]| {
         let mut cargo = cargo();
@@ -72,6 +87,11 @@ pub(crate) fn run() -> Result<ExitCode> {
         &mut stand_in(&["--no-run", "--quiet"]),
     );
     cargo_test(&mut tally, "wdk-build stand-in", &mut stand_in(&[]));
+
+    title("commands of the documentation");
+    if let Err(error) = documented::check_all(&mut tally) {
+        tally.fail("commands of the documentation", &format!("{error:#}"));
+    }
 
     title("evidence");
     if let Err(error) = crate::evidence::print_sums() {
@@ -111,10 +131,11 @@ fn driver_style(tally: &mut Tally) -> Result<()> {
     let way = toolchain::choose()?;
     let driver_cargo = |subcommand: &str| {
         let mut cargo = toolchain::cargo(way, subcommand);
-        cargo.args(["--quiet", "--target", drivers::Architecture::X64.target()]);
-        for package in drivers::PACKAGES
+        cargo.args(["--quiet", "--target", artefacts::Architecture::X64.target()]);
+        for package in artefacts::PACKAGES
             .iter()
-            .chain(&["client-nt", "rxce-client"])
+            .chain(&["client-nt", artefacts::SHIM, "rxce-client"])
+            .chain(artefacts::PROGRAMS.iter().map(|(package, _)| package))
         {
             cargo.args(["--package", package]);
         }
@@ -130,6 +151,21 @@ fn driver_style(tally: &mut Tally) -> Result<()> {
             "NOT RUN clippy, driver packages: the compiler that builds drivers comes without clippy"
         );
     }
+    // What needs the WDK's `rdbsslib.lib` can be compiled here, but not linked.
+    let mut fixed = toolchain::cargo(way, "check");
+    fixed
+        .args(["--quiet", "--package", artefacts::PRODUCT])
+        .args(["--features", "rdbss-static"])
+        .args(["--target", artefacts::Architecture::X64.target()]);
+    tally.command("the form with rdbsslib.lib compiles", &mut fixed);
+    let mut original = toolchain::cargo(way, "check");
+    original
+        .args(["--quiet", "--target", artefacts::Architecture::X64.target()])
+        .args(["--package", "conform", "--features", "conform/original"]);
+    tally.command(
+        "conform.sys is sound Rust when it is built for the original engine",
+        &mut original,
+    );
     tally.command(
         "rustdoc, driver packages",
         driver_cargo("doc")
@@ -141,16 +177,19 @@ fn driver_style(tally: &mut Tally) -> Result<()> {
 
 /// Runs `cargo test` and counts each test. Its output goes on as it comes.
 fn cargo_test(tally: &mut Tally, what: &str, command: &mut Command) {
-    let (mut passed, mut failed) = (0, 0);
+    let mut sums = [0; 3];
+    let mut failures = Failures::default();
     let status = command::lines(command.arg("--no-fail-fast"), SILENCE, |line| {
         println!("{line}");
-        if let Some((more_passed, more_failed)) = test_result(line) {
-            passed += more_passed;
-            failed += more_failed;
+        failures.read(line);
+        if let Some(counts) = test_result(line) {
+            sums.iter_mut()
+                .zip(counts)
+                .for_each(|(sum, count)| *sum += count);
         }
     });
-    tally.passed += passed;
-    tally.failed += failed;
+    let [passed, failed, _] = sums;
+    tally.suite(sums, failures.reports);
     match status {
         Err(error) => tally.fail(what, &error.to_string()),
         Ok(_) if passed == 0 && failed == 0 => tally.fail(what, "no test was run"),
@@ -161,21 +200,47 @@ fn cargo_test(tally: &mut Tally, what: &str, command: &mut Command) {
     }
 }
 
-/// Reads a summary of libtest or of a harness that writes like it: `test result: ok. 5 passed; 0 failed; …`.
-fn test_result(line: &str) -> Option<(usize, usize)> {
+/// What test programs write about the tests that failed: from the line `failures:` to their summary.
+#[derive(Default)]
+struct Failures {
+    reports: Vec<String>,
+    inside: bool,
+}
+
+impl Failures {
+    /// Lines of one program that are kept, the last ones: a report can be a whole trace.
+    const MOST: usize = 120;
+
+    fn read(&mut self, line: &str) {
+        if line == "failures:" && !self.inside {
+            self.inside = true;
+            self.reports.push(String::new());
+        }
+        if !self.inside {
+            return;
+        }
+        if let Some(report) = self.reports.last_mut() {
+            report.push_str(line);
+            report.push('\n');
+            if line.starts_with("test result: ") {
+                self.inside = false;
+                let lines: Vec<&str> = report.lines().collect();
+                let cut = lines.len().saturating_sub(Self::MOST);
+                *report = lines.get(cut..).unwrap_or_default().join("\n");
+            }
+        }
+    }
+}
+
+/// Reads a summary of libtest or of a harness that writes like it: `test result: ok. 5 passed; 0 failed; 1 ignored; …`. Returns the
+/// three numbers in this order.
+fn test_result(line: &str) -> Option<[usize; 3]> {
     let counts = line.strip_prefix("test result: ")?;
     let count = |word: &str| -> Option<usize> {
         let before = counts.split(word).next()?;
         before.rsplit(' ').next()?.parse().ok()
     };
-    Some((count(" passed")?, count(" failed")?))
-}
-
-/// The cargo that runs this program, in the workspace.
-fn cargo() -> Command {
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(workspace::root());
-    cargo
+    Some([count(" passed")?, count(" failed")?, count(" ignored")?])
 }
 
 fn title(text: &str) {
@@ -188,9 +253,20 @@ mod tests {
 
     #[test]
     fn summary_lines_are_counted() {
-        let line = "test result: FAILED. 12 passed; 3 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.01s";
-        assert_eq!(test_result(line), Some((12, 3)));
+        let line = "test result: FAILED. 12 passed; 3 failed; 2 ignored; 0 measured; 0 filtered out; finished in 0.01s";
+        assert_eq!(test_result(line), Some([12, 3, 2]));
         assert_eq!(test_result("test foo ... ok"), None);
+    }
+
+    #[test]
+    fn what_failed_is_kept_and_nothing_else() {
+        let mut failures = Failures::default();
+        let program = "test a ... FAILED\n\nfailures:\n\n---- a ----\nwhy\n\nfailures:\n    a\n\ntest result: FAILED. 0 passed;\nafter";
+        program.lines().for_each(|line| failures.read(line));
+        program.lines().for_each(|line| failures.read(line));
+        let report =
+            "failures:\n\n---- a ----\nwhy\n\nfailures:\n    a\n\ntest result: FAILED. 0 passed;";
+        assert_eq!(failures.reports, [report, report]);
     }
 
     #[test]

@@ -164,6 +164,22 @@ pub(crate) fn cargo(way: Way, subcommand: &str) -> Command {
     cargo
 }
 
+/// Starts a command line for the linker of this way.
+pub(crate) fn linker(way: Way) -> Result<Command> {
+    if way == Way::Debian {
+        return Ok(Command::new(DEBIAN_LINKER));
+    }
+    let libraries = command::output(Command::new("rustc").args(["--print", "target-libdir"]));
+    // Beside the libraries for the host.
+    let directory = libraries.as_deref().map(Path::new).and_then(Path::parent);
+    let Some(directory) = directory else {
+        bail!("rustc does not say where its libraries are");
+    };
+    let mut linker = Command::new(directory.join("bin/rust-lld"));
+    linker.args(["-flavor", "link"]);
+    Ok(linker)
+}
+
 /// Removes what the cargo that runs this program has told it about itself.
 fn forget_outer_cargo(cargo: &mut Command) {
     for (name, _) in env::vars_os() {

@@ -13,7 +13,7 @@ use anyhow::{Context, Result};
 use cargo_metadata::{DependencyKind, MetadataCommand};
 
 use crate::{
-    drivers::{self, Architecture, PRODUCT, Profile},
+    artefacts::{self, Architecture, PRODUCT, Profile},
     image,
     tally::Tally,
     workspace,
@@ -73,7 +73,7 @@ impl Evidence {
         };
         // The unoptimised image: there, libraries are linked member by member.
         let pdb =
-            drivers::directory(Profile::Debug, Architecture::X64).join(format!("{PRODUCT}.pdb"));
+            artefacts::directory(Profile::Debug, Architecture::X64).join(format!("{PRODUCT}.pdb"));
         Ok(Self {
             dependencies: of_kind(DependencyKind::Normal),
             build_dependencies: of_kind(DependencyKind::Build),

@@ -11,6 +11,11 @@
 #define KeRaiseIrqlToDpcLevel xwdk_inline_KeRaiseIrqlToDpcLevel
 #define PsGetCurrentThread    xwdk_inline_PsGetCurrentThread
 
+/* wdm.h defines what its own intrin.h has defined already, which C++ refuses, and clang exports from every object. */
+#include <intrin.h>
+#define InterlockedBitTestAndReset xwdk_inline_InterlockedBitTestAndReset
+#define InterlockedBitTestAndSet   xwdk_inline_InterlockedBitTestAndSet
+
 #include_next <wdm.h>
 
 #undef KeGetCurrentIrql
@@ -19,6 +24,8 @@
 #undef KeRaiseIrqlToDpcLevel
 #undef PsGetCurrentThread
 #undef KeQueryInterruptTime
+#undef InterlockedBitTestAndReset
+#undef InterlockedBitTestAndSet
 
 #ifdef __cplusplus
 extern "C" {

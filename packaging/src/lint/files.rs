@@ -1,13 +1,13 @@
 //! Files: where they come from and where they go.
 
-use super::{Report, Rule, install::is_install};
+use super::{Report, Rule};
 use crate::inf::{Entry, Inf};
 
 /// The lists of files to copy, by name.
 fn copy_lists(inf: &Inf) -> impl Iterator<Item = (&Entry, &str)> {
     inf.sections
         .iter()
-        .filter(|section| is_install(section))
+        .filter(|section| section.is_install())
         .flat_map(|section| section.all("CopyFiles"))
         .flat_map(|entry| entry.values.iter().map(move |name| (entry, name.as_str())))
 }

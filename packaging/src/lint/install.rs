@@ -33,12 +33,6 @@ const FORBIDDEN: &[&str] = &[
     "Reboot",
 ];
 
-/// Whether it is an install section itself, without `.Services` and the like.
-pub(super) fn is_install(section: &Section) -> bool {
-    let name = section.name.to_lowercase();
-    name.starts_with("defaultinstall") && !name.ends_with(".services")
-}
-
 pub(super) fn check(inf: &Inf, report: &mut Report) {
     let mut named: BTreeSet<String> = KNOWN.iter().map(|name| name.to_lowercase()).collect();
     decorations(inf, report);
@@ -105,7 +99,11 @@ fn decorations(inf: &Inf, report: &mut Report) {
             "Manufacturer is for drivers of devices",
         );
     }
-    let mut installs = inf.sections.iter().filter(|one| is_install(one)).peekable();
+    let mut installs = inf
+        .sections
+        .iter()
+        .filter(|one| one.is_install())
+        .peekable();
     if installs.peek().is_none() {
         report.add(Rule::Decoration, 0, "no DefaultInstall");
     }

@@ -2,6 +2,7 @@
 //! [`steps`], what clients do to it in [`super::lifecycle`] and beside it.
 
 mod callbacks;
+mod counting;
 mod kept;
 mod opening;
 mod steps;
@@ -17,14 +18,14 @@ use core::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
-use rxce_engine::{Error, circuit as engine, ledger::Ledger, receive::Channel};
+use rxce_engine::{Error, circuit as engine, ledger::Ledger, mutant, receive::Channel};
 use wdk_sys::NTSTATUS;
 
 use self::kept::{Kept, Stream};
 pub(super) use self::{kept::Disconnects, opening::Opening, steps::WaitedFor};
 use super::{
     address::Member,
-    counters::{self, OfCircuit},
+    counters::OfCircuit,
     layer::Layer,
     peer::Connection,
     registry::{self, Block, Header, Ref, ids::OwnedId, pointers},
@@ -41,6 +42,7 @@ use crate::{
         spin_lock::SpinLock,
         target::{Device, Target},
     },
+    trace,
 };
 
 /// The private block of an `RXCE_VC`.
@@ -133,19 +135,25 @@ impl Layer for Circuit {
 
     fn release(&self, at: &Pageable) {
         HANDLE_THREAD.at_passive(at, || {
-            self.endpoint.dereference();
-            self.endpoint.close();
+            if !mutant!(FileObjectKept) {
+                self.endpoint.dereference();
+            }
+            if !mutant!(EndpointKept) {
+                self.endpoint.close();
+            }
         });
     }
 
     fn retire(&self) {
-        counters::fold(self);
-        let connection = self.connection();
+        if !mutant!(FoldForgotten) {
+            self.fold_counters();
+        }
+        if !mutant!(StructureNotCleared) {
+            // SAFETY: The structure is registered, and its claimant clears it.
+            unsafe { self.public.clear() };
+        }
         // SAFETY: The circuit was linked at its publication, or is in no list.
-        unsafe { connection.address().unlink(self.member()) };
-        // SAFETY: The structure is registered, and its claimant clears it.
-        unsafe { self.public.clear() };
-        connection.unpin();
+        unsafe { self.connection().unpin_circuit(self.member()) };
     }
 }
 
@@ -157,11 +165,29 @@ impl Layer for Circuit {
 pub(super) fn find(public: Client<abi::Vc>) -> Result<Ref<Circuit>, Error> {
     let circuit: Ref<Circuit> = pointers::find(public.address()).required()?;
     let connection = circuit.connection();
-    let intact = circuit.is_intact() && connection.is_signed() && connection.parents_are_signed();
+    let parents = connection.is_signed() && connection.parents_are_signed();
+    let intact = circuit.is_intact() && (parents || mutant!(ParentsUnchecked));
     if intact {
         Ok(circuit)
     } else {
         Err(Error::InvalidParameter)
+    }
+}
+
+/// As [`find`], for a send: the circuit is active besides, as far as can be told without its lock. Whoever lists the send
+/// decides under the lock.
+///
+/// # Errors
+///
+/// [`Error::Disconnected`].
+pub(super) fn find_active(public: Client<abi::Vc>) -> Result<Ref<Circuit>, Error> {
+    let circuit = pointers::find(public.address()).required();
+    let circuit: Ref<Circuit> = circuit.map_err(|_| Error::Disconnected)?;
+    let connection = circuit.connection();
+    if circuit.seems_active() && connection.is_signed() && connection.parents_are_signed() {
+        Ok(circuit)
+    } else {
+        Err(Error::Disconnected)
     }
 }
 
@@ -179,6 +205,11 @@ pub(super) fn find_build(public: Client<abi::Vc>) -> Result<Ref<Circuit>, Error>
 }
 
 impl Circuit {
+    /// Where its connection is, for debuggers.
+    pub(super) const CONNECTION: usize = offset_of!(Self, connection);
+    /// Where it counts.
+    pub(super) const FLOW: usize = offset_of!(Self, counters) + OfCircuit::FLOW;
+
     /// Lets events of the transport and errors of the address find the circuit.
     pub(super) fn expose(&self, this: &Ref<Self>) {
         self.id.publish(this);
@@ -189,6 +220,11 @@ impl Circuit {
     /// Lets the client hear of the winner from now on.
     pub(super) fn announce(&self) {
         engine::change(self, |ledger| ledger.life.announce());
+    }
+
+    /// Tells who traces that the circuit can be used.
+    pub(super) fn tell_built(&self) {
+        trace::circuit_built(self.vc().addr(), self.connection().public().address());
     }
 
     /// Gives up a circuit that lost, and closes its endpoint: that ends its connect.
@@ -204,7 +240,9 @@ impl Circuit {
 
     /// The rivals of a winner are gone.
     pub(super) fn rivals_are_gone(&self) {
-        if let Some(competing) = &self.competing {
+        if let Some(competing) = &self.competing
+            && !mutant!(CleanUpEventNeverSet)
+        {
             competing.clean_up.set();
         }
     }
@@ -214,13 +252,8 @@ impl Circuit {
         self.ledger.with(|ledger| ledger.life.is_announced())
     }
 
-    /// The circuit's own counters.
-    pub(super) const fn counters(&self) -> &OfCircuit {
-        &self.counters
-    }
-
     /// What the transport calls the circuit.
-    pub(super) const fn token(&self) -> usize {
+    pub(super) fn token(&self) -> usize {
         self.id.raw()
     }
 
@@ -269,7 +302,7 @@ impl Circuit {
     pub(super) fn spare_receive(&self, channel: Channel) -> Option<NonNull<Request>> {
         // SAFETY: The build has written it, and nobody writes it again.
         let spare = unsafe { &(*self.kept.get()).receives }.of(channel)?;
-        spare.is_idle().then(|| NonNull::from(spare))
+        (spare.is_idle() || mutant!(SpareReusedEarly)).then(|| NonNull::from(spare))
     }
 
     /// Lends the circuit requests for the disconnects of its draining.
@@ -292,17 +325,35 @@ impl Circuit {
     ///
     /// `<= DISPATCH_LEVEL`
     pub(super) fn submittable(&self, purpose: Purpose) -> Result<Option<Handle>, Error> {
-        let target = self.target();
-        let request = Request::allocate(self.block(), purpose, target.device.stack_size())?;
-        let Some(reference) = self.reference() else {
+        let Some(this) = self.reference() else {
             return Ok(None);
         };
-        let reference = reference.erase();
+        let target = this.target();
+        let request = Request::allocate(this.block(), purpose, target.device.stack_size())?;
+        Ok(Some(Self::arm(this, request, &target)))
+    }
+
+    /// The same for a send, from the shelf if there is a request on it, and with the caller's reference: the request's parts
+    /// keep the circuit from now on.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InsufficientResources`].
+    ///
+    /// # IRQL
+    ///
+    /// `<= DISPATCH_LEVEL`
+    pub(super) fn sendable(this: Ref<Self>, purpose: Purpose) -> Result<Handle, Error> {
+        let target = this.target();
+        let request = this.shelf().request(this.block(), purpose, &target)?;
+        Ok(Self::arm(this, request, &target))
+    }
+
+    /// Arms a request that nobody else has.
+    fn arm(this: Ref<Self>, request: PoolBox<Request>, target: &Target) -> Handle {
         let parts = Parts::CompletionAndSubmitter;
-        // SAFETY: The request is new, made for this target, and given up to its parts here.
-        Ok(Some(unsafe {
-            Handle::arm(request.into_raw(), reference, &target, parts)
-        }))
+        // SAFETY: The request is idle, was made for this target or fits it, and is given up to its parts here.
+        unsafe { Handle::arm(request.into_raw(), this.erase(), target, parts) }
     }
 
     /// The circuit of a request.
@@ -312,7 +363,17 @@ impl Circuit {
     /// The request is a circuit's, and the caller has a part of it for as long as the result is used.
     pub(super) const unsafe fn of<'a>(request: &Handle) -> &'a Self {
         // SAFETY: Forwarded: an armed request has a reference to its circuit.
-        unsafe { request.get().owner().cast().as_ref() }
+        unsafe { Self::at(request.get().owner()) }
+    }
+
+    /// The circuit that is the owner of a request.
+    ///
+    /// # Safety
+    ///
+    /// It is one, and the caller has a reference to it for as long as the result is used.
+    pub(super) const unsafe fn at<'a>(owner: NonNull<Header>) -> &'a Self {
+        // SAFETY: Forwarded.
+        unsafe { owner.cast().as_ref() }
     }
 
     /// The circuit of a member of its address.

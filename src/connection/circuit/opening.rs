@@ -29,26 +29,24 @@ use crate::{
     },
     tdi::{
         bindings::TDI_SERVICE_EXPEDITED_DATA,
-        open::Attribute,
-        request as call,
+        open, request as call,
         synchronous::{self, Submit},
     },
 };
 
-/// What the opening of an endpoint needs.
+/// What the opening of an endpoint needs, so that it does not fail for memory later.
 pub(in crate::connection) struct Opening {
-    attribute: Attribute,
     associate: Irp,
     connect: PoolBox<Request>,
 }
 
 impl Circuit {
-    /// Allocates everything that the circuit will need, and the connect request.
+    /// Allocates everything that the circuit and its opening will need.
     pub(in crate::connection) fn new(
         public: Client<abi::Vc>,
         connection: &Connection,
         entrant: Option<Entrant>,
-    ) -> Result<(PoolBox<Self>, PoolBox<Request>), Error> {
+    ) -> Result<(PoolBox<Self>, Opening), Error> {
         let transport = connection.transport();
         let stack_size = transport.stack_size();
         let closing = transport.closing();
@@ -80,24 +78,11 @@ impl Circuit {
         let block = circuit.as_ptr().cast();
         let expedited = transport.offers(TDI_SERVICE_EXPEDITED_DATA);
         *circuit.kept.get_mut() = Kept::new(block, stack_size, expedited)?;
-        let connect = new_connect(block, stack_size)?;
-        Ok((circuit, connect))
-    }
-
-    /// Allocates what the opening of the endpoint needs, so that it does not fail for memory later.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::InsufficientResources`].
-    pub(in crate::connection) fn prepare(
-        &self,
-        connect: PoolBox<Request>,
-    ) -> Result<Opening, Error> {
-        Ok(Opening {
-            attribute: Attribute::connection_context(self.id.raw())?,
-            associate: Irp::new(self.connection().transport().stack_size())?,
-            connect,
-        })
+        let opening = Opening {
+            associate: Irp::new(stack_size)?,
+            connect: new_connect(block, stack_size)?,
+        };
+        Ok((circuit, opening))
     }
 
     /// Opens and associates the endpoint; arms the connect request.
@@ -112,12 +97,13 @@ impl Circuit {
         opening: Opening,
     ) -> Result<Handle, Error> {
         let Opening {
-            mut attribute,
             mut associate,
             connect,
         } = opening;
         let name = circuit.connection().transport().name();
-        HANDLE_THREAD.at_passive(at, || attribute.open(&circuit.endpoint, name.as_string()))?;
+        HANDLE_THREAD.at_passive(at, || {
+            open::endpoint(&circuit.endpoint, name.as_string(), circuit.id.raw())
+        })?;
         let target = circuit.target();
         let connect = circuit.fit(connect, &target)?;
         if target.device.stack_size() > associate.stack_count() {

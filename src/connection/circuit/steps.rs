@@ -6,21 +6,23 @@ use rxce_engine::{
     circuit::{self as engine, Prepared, RELEASE_TIMEOUT_100NS, Submission, Waited},
     ledger::{Kind, Ledger},
     life::Mode,
+    mutant,
 };
 use wdk_sys::NTSTATUS;
 
 use super::Circuit;
 use crate::{
-    connection::{
-        counters,
-        request::{Ending, Handle, Home, Parts, Purpose, Request, RequestList},
-    },
+    connection::request::{Ending, Handle, Home, Parts, Purpose, Request, RequestList},
     nt::{event, handle_thread::HANDLE_THREAD, irql::Pageable, time},
     tdi::request as call,
+    trace,
 };
 
 /// What the stack location of a RELEASE points to.
 static RELEASE_TIMEOUT: i64 = event::relative(RELEASE_TIMEOUT_100NS);
+
+/// The time-out of the defect `TimeoutSign`.
+static WRONG_TIMEOUT: i64 = RELEASE_TIMEOUT_100NS.cast_signed();
 
 /// What the engine's procedures do to the kernel. Whoever runs them has a reference to the circuit.
 impl engine::Circuit for Circuit {
@@ -84,8 +86,14 @@ impl engine::Circuit for Circuit {
     }
 
     fn call_driver(&self, request: Handle, submission: Submission) {
-        if let Submission::Disconnect(_) = submission {
-            counters::at_parents(self, |totals| &totals.local_disconnects);
+        match submission {
+            Submission::Connect => {
+                trace::connect_sent(self.vc().addr(), self.connection().public().address());
+            }
+            Submission::Disconnect(mode) => {
+                self.count(|totals| &totals.local_disconnects);
+                trace::disconnect_sent(self.vc().addr(), (mode == Mode::Abort).into());
+            }
         }
         let call = match submission {
             Submission::Connect => {
@@ -94,6 +102,9 @@ impl engine::Circuit for Circuit {
                     _ => ptr::null_mut(),
                 };
                 call::connect(self.connection().information(), returned)
+            }
+            Submission::Disconnect(Mode::Release) if mutant!(TimeoutSign) => {
+                call::disconnect(Mode::Release, &raw const WRONG_TIMEOUT)
             }
             Submission::Disconnect(Mode::Release) => {
                 call::disconnect(Mode::Release, &raw const RELEASE_TIMEOUT)
@@ -138,19 +149,21 @@ impl Ending for Ended {
         // SAFETY: The completion's part keeps the circuit until it is dropped.
         let circuit = unsafe { Circuit::of(&request) };
         let kind = request.get().kind();
+        let (status, _) = request.get().outcome();
         if kind == Kind::Connect {
-            let (status, _) = request.get().outcome();
-            counters::at_parents(circuit, |totals| {
-                if wdk::nt_success(status) {
+            trace::connect_ended(circuit.vc().addr(), status);
+            circuit.count(|totals| {
+                if wdk::nt_success(status) || mutant!(FailureIsConnect) {
                     &totals.connects
                 } else {
                     &totals.connect_failures
                 }
             });
+        } else {
+            trace::disconnect_ended(circuit.vc().addr(), status);
         }
         engine::change(circuit, |ledger| ledger.remove(&request, kind));
         if let (Kind::Connect, Some(competing)) = (kind, &circuit.competing) {
-            let (status, _) = request.get().outcome();
             let entrant = &competing.entrant;
             // SAFETY: This circuit's connect ends here, once.
             unsafe { (entrant.connected)(entrant, status) };

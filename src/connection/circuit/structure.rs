@@ -5,7 +5,7 @@ use core::{
     sync::atomic::{AtomicI32, Ordering},
 };
 
-use rxce_engine::life::State;
+use rxce_engine::{life::State, mutant};
 use wdk_sys::{KEVENT, PMDL};
 
 use super::{Circuit, Rivals};
@@ -47,6 +47,7 @@ impl Circuit {
     pub(in crate::connection) fn show_winner(&self, rivals: Rivals) {
         let clean_up = match rivals {
             Rivals::Gone => ptr::null_mut(),
+            Rivals::Closing if mutant!(CleanUpEventMissing) => ptr::null_mut(),
             Rivals::Closing => self
                 .competing
                 .as_ref()
@@ -58,16 +59,29 @@ impl Circuit {
 
     /// Whether the client's structure still says what the engine wrote.
     pub(super) fn is_intact(&self) -> bool {
-        // SAFETY: The structure is registered.
-        let public = unsafe { self.public.snapshot() };
-        public.Signature == abi::Vc::SIGNATURE
-            && public.pConnection == self.connection().public().as_ptr()
-            && public.hEndpoint == self.endpoint.handle()
-            && public.pEndpointFileObject == self.endpoint.object()
-            && public.ConnectionId == self.id.raw()
+        self.shown_state().is_some()
             && self
                 .ledger
                 .with(|ledger| self.state().load(Ordering::Relaxed) == ledger.life.state().code())
+    }
+
+    /// Whether the client's structure is intact and shows a circuit that takes sends: an answer without the lock, of which
+    /// only a "no" is final. The state only goes forward, and is shown before the lock is released under which it changes.
+    pub(super) fn seems_active(&self) -> bool {
+        self.shown_state() == Some(State::Active.code())
+    }
+
+    /// The state in the client's structure, if everything else there still is what the engine wrote.
+    fn shown_state(&self) -> Option<i32> {
+        // SAFETY: The structure is registered.
+        let public = unsafe { self.public.snapshot() };
+        let intact = mutant!(DamageAccepted)
+            || (public.Signature == abi::Vc::SIGNATURE
+                && public.pConnection == self.connection().public().as_ptr()
+                && public.hEndpoint == self.endpoint.handle()
+                && public.pEndpointFileObject == self.endpoint.object()
+                && public.ConnectionId == self.id.raw());
+        intact.then_some(public.State)
     }
 
     /// The public `State`, which is written under the lock and read by anybody.
@@ -89,7 +103,7 @@ impl Circuit {
     pub(in crate::connection) fn wait_for_clean_up(&self, at: &Pageable) {
         // SAFETY: The structure is registered.
         let event = unsafe { self.public.snapshot() }.pCleanUpEvent;
-        if event.is_null() {
+        if event.is_null() || mutant!(CleanUpNotAwaited) {
             return;
         }
         // SAFETY: The member is NULL or an initialised event, by the client's contract.

@@ -14,6 +14,7 @@ mod slot;
 use rxce_engine::{
     Error, circuit as engine,
     life::{CancelBuild, State},
+    mutant,
     race::Verdict,
     receive::Channel,
 };
@@ -64,6 +65,11 @@ pub(crate) fn build(at: &Pageable, request: &Request<'_>) -> Result<NTSTATUS, Er
         Followed::Here(verdict) => {
             let token = conclude(at, &race, verdict);
             let status = race.status();
+            if mutant!(CompletionAlsoInline) {
+                let (routine, completion) = race.completion();
+                // SAFETY: The client's routine with its context; that it is called is what is wrong.
+                let _ = unsafe { routine(completion.as_ptr()) };
+            }
             drop(race);
             if let Some(token) = token {
                 catch_up(token);
@@ -170,7 +176,7 @@ fn catch_up(token: usize) {
         return;
     };
     let owed = engine::change(&*circuit, |ledger| {
-        if ledger.life.state() == State::TearDown {
+        if ledger.life.state() == State::TearDown || mutant!(OwedAfterCompletionLost) {
             None
         } else {
             ledger.life.take_owed()

@@ -12,6 +12,7 @@ use core::{
 use rxce_engine::{
     Error,
     life::CancelBuild,
+    mutant,
     race::{Attempt, Choice, Decision, Verdict},
 };
 use wdk_sys::{
@@ -156,7 +157,7 @@ impl Race {
         let mut usable = false;
         for (slot, &local) in race.slots.iter().zip(request.addresses) {
             let entrant = race.entrant(slot.index());
-            match Attempted::new(at, request, local, entrant) {
+            match Attempted::new(request, local, entrant) {
                 Ok(attempted) => {
                     slot.fill(attempted);
                     usable = true;
@@ -348,6 +349,7 @@ impl Race {
         self.places.give(connection, &circuit);
         // Callbacks begin when the client's pointers are good for calls.
         circuit.announce();
+        circuit.tell_built();
         let token = circuit.token();
         // The part of the winner's slot, which has ended.
         drop(Self(self.0));
@@ -451,6 +453,9 @@ impl Tracking {
 
     /// Closes every attempt that is left, each on the handle thread: the close ends its connect.
     pub(super) fn close_rivals(&self) {
+        if mutant!(LoserNotClosed) {
+            return;
+        }
         for slot in self.slots.iter().filter(|slot| slot.is_filled()) {
             // SAFETY: The slot lives as long as its own part of the race; its job is queued here for the first time.
             unsafe { HANDLE_THREAD.queue(slot.job()) };
@@ -502,6 +507,7 @@ pub(super) fn report(
     // SAFETY: The client keeps the context until the routine has returned or the completion routine was called.
     unsafe { (*completion).Status = status };
     if let Some(index) = winner {
+        let index = index.saturating_add(usize::from(mutant!(WrongIndex)));
         // SAFETY: As above.
         unsafe { (*completion).AddressIndex = u32::try_from(index).unwrap_or(u32::MAX) };
     }

@@ -187,7 +187,6 @@ impl Attempted {
     ///
     /// [`Error::InvalidParameter`] for an address that is of no use, [`Error::InsufficientResources`].
     pub(super) fn new(
-        at: &Pageable,
         request: &Asked<'_>,
         local: *mut crate::abi::Address,
         entrant: Entrant,
@@ -215,7 +214,7 @@ impl Attempted {
             undo(connection, &local);
             return Err(error);
         }
-        let (circuit, connect) = match Circuit::new(request.vc, &connection, Some(entrant)) {
+        let (circuit, opening) = match Circuit::new(request.vc, &connection, Some(entrant)) {
             Ok(blocks) => blocks,
             Err(error) => {
                 connection.unpin();
@@ -226,30 +225,19 @@ impl Attempted {
         // SAFETY: The circuit is in its place for good, and nobody knows it.
         unsafe { circuit.header().rundown().init() };
         if !circuit.header().rundown().acquire() {
-            drop(connect);
+            drop(opening);
             drop(circuit);
             connection.unpin();
             undo(connection, &local);
             return Err(Error::InvalidParameter);
         }
         // SAFETY: The reference was taken above.
-        let reference = unsafe { Ref::from_raw(circuit.into_raw()) };
-        match reference.prepare(connect) {
-            Ok(opening) => Ok(Self {
-                circuit: reference,
-                connection,
-                connect: Connect::Ready(opening),
-            }),
-            Err(error) => {
-                let unprepared = Self {
-                    circuit: reference,
-                    connection,
-                    connect: Connect::Gone,
-                };
-                unprepared.dismantle(at);
-                Err(error)
-            }
-        }
+        let circuit = unsafe { Ref::from_raw(circuit.into_raw()) };
+        Ok(Self {
+            circuit,
+            connection,
+            connect: Connect::Ready(opening),
+        })
     }
 
     /// Opens and associates the endpoint.
@@ -299,8 +287,7 @@ impl Attempted {
         block.release(at);
         let address = NonNull::from(connection.address());
         // SAFETY: The circuit was linked to this address, or is in no list.
-        unsafe { connection.address().unlink(block.member()) };
-        connection.unpin();
+        unsafe { connection.unpin_circuit(block.member()) };
         // SAFETY: Nobody finds the circuit, and nobody has a reference.
         drop(unsafe { PoolBox::from_raw(circuit) });
         drop(connection);

@@ -5,6 +5,7 @@
 
 use rxce_engine::{
     circuit::{self as engine, Circuit as _},
+    mutant,
     receive::{Channel, Indication},
 };
 use wdk_sys::{NTSTATUS, PMDL, PVOID, STATUS_DATA_NOT_ACCEPTED, STATUS_PENDING, STATUS_SUCCESS};
@@ -15,7 +16,7 @@ use super::{
 };
 use crate::{
     abi::extension::ChainedReceive,
-    connection::{circuit::Circuit, counters, registry::ids},
+    connection::{circuit::Circuit, registry::ids},
     nt::report,
 };
 
@@ -94,8 +95,11 @@ unsafe fn offer_chain(circuit: &Circuit, callback: ChainedReceive, chain: &Chain
     });
     // A chain that the client keeps is its own to give back: the stream goes on.
     let taken = matches!(status, STATUS_SUCCESS | STATUS_PENDING);
+    if taken && mutant!(ChainTwice) {
+        engine::change(circuit, |ledger| ledger.streams.of(channel).hold_back());
+    }
     if taken {
-        counters::received(circuit, chain.length);
+        circuit.count_received(chain.length);
     } else if status != STATUS_DATA_NOT_ACCEPTED {
         report::misuse(
             c"PRXCEX_IND_CHAINED_RECEIVE",
@@ -107,6 +111,6 @@ unsafe fn offer_chain(circuit: &Circuit, callback: ChainedReceive, chain: &Chain
 }
 
 fn refused(circuit: &Circuit) -> NTSTATUS {
-    counters::refused(circuit);
+    circuit.count_refused();
     STATUS_DATA_NOT_ACCEPTED
 }

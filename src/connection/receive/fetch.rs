@@ -6,6 +6,7 @@ use core::ptr::NonNull;
 use rxce_engine::{
     Error, circuit as engine,
     ledger::{Handover, Kind},
+    mutant,
     receive::{Channel, Next},
 };
 use wdk_sys::{
@@ -17,7 +18,6 @@ use super::offer::{self, data_ready};
 use crate::{
     connection::{
         circuit::Circuit,
-        counters,
         request::{Ending, Handle, Parts, Purpose, Request},
         transfer::{Destination, Wanted, receive_flags},
     },
@@ -79,7 +79,9 @@ fn refuse(circuit: &Circuit, wanted: Wanted, error: Error) -> Error {
         Error::InsufficientResources => STATUS_INSUFFICIENT_RESOURCES,
         _ => STATUS_CONNECTION_DISCONNECTED,
     };
-    data_ready(circuit, wanted, status);
+    if !mutant!(DataReadyForgotten) {
+        data_ready(circuit, wanted, status);
+    }
     error
 }
 
@@ -163,7 +165,7 @@ pub(super) fn redeliver(circuit: &Circuit, channel: Channel) {
 
 /// Submits a request for bytes that were refused; it is returned if it is over already, with the completion's part.
 fn fetch_more(circuit: &Circuit, channel: Channel) -> Option<Handle> {
-    counters::at_parents(circuit, |totals| &totals.refetched);
+    circuit.count(|totals| &totals.refetched);
     // SAFETY: The guard is ours.
     let backlog = unsafe { circuit.stream(channel).backlog.get() };
     let listed = backlog.free_part().and_then(|(free, bytes)| {
@@ -296,13 +298,16 @@ impl Ending for Received {
             return;
         };
         // The request's own reference goes with it.
-        let again = (next == Next::Redeliver).then(|| circuit.reference());
-        if let Some(None) = again {
+        let again = match next {
+            Next::Idle => None,
+            Next::Redeliver => circuit.reference(),
+        };
+        if next == Next::Redeliver && again.is_none() {
             abandon(circuit, channel);
         }
         // SAFETY: Forwarded; the circuit may be gone after this.
         unsafe { request.drop_part() };
-        if let Some(Some(circuit)) = again {
+        if let Some(circuit) = again {
             redeliver(&circuit, channel);
         }
     }
@@ -341,7 +346,7 @@ unsafe fn go_on(circuit: &Circuit, channel: Channel, request: Handle) -> Option<
         // SAFETY: The client's chain is valid until DataReady.
         let wanted = unsafe { advance(wanted, bytes) };
         let useful = wdk::nt_success(status) && bytes > 0;
-        if !useful || wanted.copied >= wanted.bytes {
+        if !useful || wanted.copied >= wanted.bytes || mutant!(NoContinuation) {
             return Some(filled(circuit, request, channel, wanted, status));
         }
         if !relist(circuit, request, channel) {
@@ -353,7 +358,16 @@ unsafe fn go_on(circuit: &Circuit, channel: Channel, request: Handle) -> Option<
         // SAFETY: The packet is ours until it is handed over, and was sent to this device before.
         unsafe { request.aim_again(&target) };
         // SAFETY: The request is listed.
-        unsafe { prepare_client(circuit, channel, request, wanted) };
+        let place = Wanted {
+            copied: if mutant!(ContinuationFromStart) {
+                0
+            } else {
+                wanted.copied
+            },
+            ..wanted
+        };
+        // SAFETY: The request is listed.
+        unsafe { prepare_client(circuit, channel, request, place) };
         if !submit(circuit, channel, request) {
             return None;
         }
@@ -401,8 +415,13 @@ fn filled(
     unsafe { circuit.stream(channel).transfer.end() };
     engine::change(circuit, |ledger| {
         ledger.remove(&request, Kind::Receive);
-        show(circuit, channel, None);
+        if !mutant!(StaleReceiveMdl) {
+            show(circuit, channel, None);
+        }
     });
+    if mutant!(DataReadyTwice) {
+        data_ready(circuit, wanted, status);
+    }
     data_ready(
         circuit,
         wanted,

@@ -25,7 +25,7 @@ use self::{
     fetch::{Started, release},
     offer::Answer,
 };
-use super::{circuit::Circuit, counters, registry::ids, transfer::Wanted};
+use super::{circuit::Circuit, registry::ids, transfer::Wanted};
 use crate::nt::mdl;
 
 /// An indication, as the transport makes it.
@@ -102,7 +102,7 @@ unsafe fn reply(circuit: &Circuit, event: &Indicated) -> Reply {
     match decision {
         Indication::Discard => Reply::taken(event.indicated),
         Indication::Refuse => {
-            counters::refused(circuit);
+            circuit.count_refused();
             Reply::REFUSED
         }
         // SAFETY: Forwarded; the guard is ours.

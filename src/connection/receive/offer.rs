@@ -2,7 +2,7 @@
 
 use core::ptr::NonNull;
 
-use rxce_engine::{circuit::Circuit as _, receive::Channel};
+use rxce_engine::{circuit::Circuit as _, mutant, receive::Channel};
 use wdk_sys::{
     NTSTATUS, PMDL, PVOID, STATUS_INSUFFICIENT_RESOURCES, STATUS_MORE_PROCESSING_REQUIRED,
     STATUS_SUCCESS,
@@ -10,7 +10,7 @@ use wdk_sys::{
 
 use crate::{
     abi,
-    connection::{backlog::Waiting, circuit::Circuit, counters, transfer::Wanted},
+    connection::{backlog::Waiting, circuit::Circuit, transfer::Wanted},
     nt::{mdl, report},
 };
 
@@ -43,8 +43,8 @@ pub(super) fn ask(
 ) -> Answer {
     let answer = answer(circuit, channel, flags, bytes, available);
     match &answer {
-        Answer::Refused => counters::refused(circuit),
-        Answer::Taken(taken) | Answer::More { taken, .. } => counters::received(circuit, *taken),
+        Answer::Refused => circuit.count_refused(),
+        Answer::Taken(taken) | Answer::More { taken, .. } => circuit.count_received(*taken),
     }
     answer
 }
@@ -80,7 +80,11 @@ fn answer(circuit: &Circuit, channel: Channel, flags: u32, bytes: &[u8], availab
         );
     }
     // More than was offered would desynchronise the stream.
-    let taken = taken.min(indicated);
+    let taken = if mutant!(TakenNotClamped) {
+        taken
+    } else {
+        taken.min(indicated)
+    };
     if status == STATUS_MORE_PROCESSING_REQUIRED {
         // SAFETY: The client hands over a valid chain, or NULL.
         let bytes = unsafe { mdl::length_up_to(chain, size) };
@@ -121,7 +125,12 @@ pub(super) fn offer_backlog(
     while !backlog.is_empty() && circuit.hold(|ledger| ledger.life.admits_receive()) {
         let available = u32::try_from(backlog.bytes().len()).unwrap_or(u32::MAX);
         match ask(circuit, channel, flags, backlog.bytes(), available) {
-            Answer::Refused | Answer::Taken(0) => return None,
+            Answer::Refused | Answer::Taken(0) => {
+                if mutant!(RefusedBytesLost) {
+                    backlog.consume(backlog.bytes().len());
+                }
+                return None;
+            }
             Answer::Taken(taken) => backlog.consume(taken as usize),
             Answer::More { taken, wanted } => {
                 backlog.consume(taken as usize);
@@ -172,7 +181,7 @@ fn fill(circuit: &Circuit, wanted: Wanted, backlog: &mut Waiting) -> Filled {
 
 /// Tells the client what became of its memory, once.
 pub(super) fn data_ready(circuit: &Circuit, wanted: Wanted, status: NTSTATUS) {
-    counters::filled(circuit, wanted.copied);
+    circuit.count_filled(wanted.copied);
     let (callbacks, client) = circuit.connection().callbacks();
     if let Some(ready) = callbacks.DataReady {
         // SAFETY: The client's callback, as its table declares it; no lock is held.

@@ -7,7 +7,7 @@ use core::{
 };
 
 use rxce_engine::{
-    Error,
+    Error, mutant,
     spread::{self, Id},
 };
 
@@ -34,8 +34,10 @@ struct Table {
 }
 
 struct Slot {
+    /// What the id in use finds, once it is published.
     block: *mut Header,
-    generation: u32,
+    /// How many uses of the slot are over.
+    over: u32,
     /// One more than the next free slot; zero at the end of the list.
     next_free: u32,
 }
@@ -46,8 +48,11 @@ pub(super) const SLOT_BYTES: usize = size_of::<Slot>();
 // SAFETY: Blocks are published only while they live, and reached only under the shard's lock.
 unsafe impl Send for Table {}
 
-/// An id that no transport knows yet, or knows no longer; given back when it is dropped.
-pub(crate) struct OwnedId(Id);
+/// An id that no transport knows yet, or knows no longer; given back when it is withdrawn or dropped.
+pub(crate) struct OwnedId(
+    /// Zero, which is no id, once it was withdrawn.
+    AtomicUsize,
+);
 
 impl OwnedId {
     /// Takes a new id, which finds nothing until it is published.
@@ -65,7 +70,8 @@ impl OwnedId {
         loop {
             let missing = match table.with(Table::take_slot) {
                 Slotted::Slot(index, generation) => {
-                    return Ok(Self(Id::new(number, index, generation)));
+                    let id = Id::new(number, index, generation);
+                    return Ok(Self(AtomicUsize::new(id.raw())));
                 }
                 Slotted::Full => return Err(Error::InsufficientResources),
                 Slotted::Missing(index) => index,
@@ -76,9 +82,9 @@ impl OwnedId {
         }
     }
 
-    /// The token for the transport.
-    pub(crate) const fn raw(&self) -> usize {
-        self.0.raw()
+    /// The token for the transport; zero once it was withdrawn.
+    pub(crate) fn raw(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
     }
 
     /// Lets look-ups find `block`.
@@ -87,32 +93,34 @@ impl OwnedId {
     ///
     /// `<= DISPATCH_LEVEL`
     pub(crate) fn publish<T: Block>(&self, block: &Ref<T>) {
-        self.set(block.as_ptr().as_ptr().cast());
+        let id = Id::from_raw(self.raw());
+        shard(id.shard()).0.with(|table| {
+            if let Some(slot) = table.slot(id) {
+                slot.block = block.as_ptr().as_ptr().cast();
+            }
+        });
     }
 
-    /// Makes look-ups find nothing.
+    /// Makes look-ups find nothing, from now on for ever.
     ///
     /// # IRQL
     ///
     /// `<= DISPATCH_LEVEL`
     pub(crate) fn withdraw(&self) {
-        self.set(ptr::null_mut());
-    }
-
-    fn set(&self, block: *mut Header) {
-        shard(self.0.shard()).0.with(|table| {
-            if let Some(slot) = table.slots.get(self.0.index()) {
-                slot.block = block;
-            }
-        });
+        if mutant!(IdOutlivesBlock) {
+            return;
+        }
+        let raw = self.0.swap(0, Ordering::Relaxed);
+        if raw != 0 {
+            let id = Id::from_raw(raw);
+            shard(id.shard()).0.with(|table| table.give_back(id));
+        }
     }
 }
 
 impl Drop for OwnedId {
     fn drop(&mut self) {
-        shard(self.0.shard())
-            .0
-            .with(|table| table.give_back(self.0.index()));
+        self.withdraw();
     }
 }
 
@@ -124,10 +132,11 @@ impl Drop for OwnedId {
 pub(crate) fn find<T: Block>(token: usize) -> Option<Ref<T>> {
     let id = Id::from_raw(token);
     shard(id.shard()).0.with(|table| {
-        let slot = table.slots.get(id.index())?;
-        if slot.generation != id.generation() {
-            return None;
-        }
+        let slot = if mutant!(StaleIdAccepted) {
+            table.slots.get(id.index())
+        } else {
+            table.slot(id)
+        }?;
         let header = NonNull::new(slot.block)?;
         // SAFETY: The block is published, under this lock.
         match unsafe { take(header) } {
@@ -165,6 +174,9 @@ enum Slotted {
     Full,
 }
 
+/// The last use of a slot whose end can be told from it.
+const LAST_USE: u32 = u32::MAX - 1;
+
 /// An index has 28 bits in an id.
 const MOST_SLOTS: u32 = 1 << 28;
 
@@ -172,7 +184,7 @@ impl Table {
     const fn new() -> Self {
         const EMPTY: Slot = Slot {
             block: ptr::null_mut(),
-            generation: 0,
+            over: 0,
             next_free: 0,
         };
         Self {
@@ -190,8 +202,7 @@ impl Table {
         let Some(slot) = self.slots.get(index) else {
             return Slotted::Missing(index);
         };
-        slot.generation = slot.generation.saturating_add(1);
-        let generation = slot.generation;
+        let generation = slot.over.saturating_add(1);
         if self.free.is_some() {
             self.free = slot.next_free.checked_sub(1);
         } else {
@@ -200,17 +211,26 @@ impl Table {
         Slotted::Slot(index, generation)
     }
 
-    fn give_back(&mut self, index: u32) {
+    /// The slot of an id that is in use.
+    fn slot(&mut self, id: Id) -> Option<&mut Slot> {
+        self.slots
+            .get(id.index())
+            .filter(|slot| slot.over.saturating_add(1) == id.generation())
+    }
+
+    /// Ends the use of an id's slot.
+    fn give_back(&mut self, id: Id) {
         let free = self.free;
-        let Some(slot) = self.slots.get(index) else {
+        let Some(slot) = self.slot(id) else {
             return;
         };
         slot.block = ptr::null_mut();
-        if slot.generation == u32::MAX {
-            // Used up: another use would repeat an id.
+        slot.over = id.generation();
+        if slot.over == LAST_USE {
+            // Another use would repeat an id.
             return;
         }
         slot.next_free = free.map_or(0, |next| next.saturating_add(1));
-        self.free = Some(index);
+        self.free = Some(id.index());
     }
 }

@@ -7,7 +7,7 @@ pub(crate) mod ids;
 pub(crate) mod pointers;
 mod segments;
 
-use core::{cell::Cell, ops::Deref, ptr::NonNull};
+use core::{cell::Cell, mem::offset_of, ops::Deref, ptr::NonNull};
 
 use rxce_engine::Error;
 
@@ -15,6 +15,7 @@ use crate::nt::{irql::Pageable, rundown::Rundown};
 
 /// What a block is.
 #[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
 pub(crate) enum Kind {
     Transport,
     Address,
@@ -40,6 +41,12 @@ pub(crate) struct Header {
 }
 
 impl Header {
+    /// Where its members are, for debuggers.
+    pub(super) const KIND: usize = offset_of!(Self, kind);
+    pub(super) const KEY: usize = offset_of!(Self, key);
+    pub(super) const NEXT: usize = offset_of!(Self, next);
+    pub(super) const USABLE: usize = offset_of!(Self, usable);
+
     /// The header of a block that is not registered yet.
     pub(crate) const fn new(kind: Kind, key: usize) -> Self {
         Self {

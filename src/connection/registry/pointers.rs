@@ -3,9 +3,12 @@
 //! A look-up holds one shard's lock for a handful of instructions, however many structures there are: a bucket has one
 //! block on average, and an insertion splits at most one bucket per hold.
 
-use core::ptr::{self, NonNull};
+use core::{
+    mem::offset_of,
+    ptr::{self, NonNull},
+};
 
-use rxce_engine::{Error, spread};
+use rxce_engine::{Error, mutant, spread};
 
 use super::{
     Block, Found, Header, Ref,
@@ -15,11 +18,23 @@ use super::{
 use crate::nt::spin_lock::SpinLock;
 
 /// The shards, each on cache lines of its own.
-static SHARDS: [Shard; spread::SHARDS] =
+pub(in crate::connection) static SHARDS: [Shard; spread::SHARDS] =
     [const { Shard(SpinLock::new(Table::new())) }; spread::SHARDS];
 
+/// One of them.
 #[repr(align(64))]
-struct Shard(SpinLock<Table>);
+pub(in crate::connection) struct Shard(SpinLock<Table>);
+
+/// The table in a shard, for debuggers.
+const TABLE: usize = offset_of!(Shard, 0) + SpinLock::<Table>::VALUE;
+/// Heads of the first buckets.
+pub(in crate::connection) const FIRST_HEADS: usize =
+    TABLE + offset_of!(Table, heads) + Segments::<*mut Header>::FIRST_ELEMENTS;
+/// Pointers to the heads of more buckets.
+pub(in crate::connection) const MORE_HEADS: usize =
+    TABLE + offset_of!(Table, heads) + Segments::<*mut Header>::MORE;
+/// How many buckets there are, in four bytes.
+pub(in crate::connection) const BUCKETS: usize = TABLE + offset_of!(Table, buckets);
 
 struct Table {
     heads: Segments<*mut Header>,
@@ -117,16 +132,19 @@ pub(crate) unsafe fn reserve<T: Block>(block: NonNull<T>) -> Result<Ref<T>, Erro
     let header: NonNull<Header> = block.cast();
     // SAFETY: Forwarded: the block exists.
     let key = unsafe { header.as_ref() }.key;
-    shard(key)
-        .with(|table| {
-            if table.find(key).is_some() {
-                return Err(Error::InvalidParameter);
-            }
-            table.insert(key, header);
-            // SAFETY: The header was registered just now, under this lock.
-            unsafe { take(header) }.required()
-        })
-        .inspect(|_| grow(key))
+    let (block, missing) = shard(key).with(|table| {
+        if table.find(key).is_some() && !mutant!(BuiltTwice) {
+            return Err(Error::InvalidParameter);
+        }
+        table.insert(key, header);
+        // SAFETY: The header was registered just now, under this lock.
+        let block = unsafe { take(header) }.required()?;
+        Ok((block, table.split()))
+    })?;
+    if let Some(missing) = missing {
+        grow(key, missing);
+    }
+    Ok(block)
 }
 
 /// Puts a block into the place of one that was reserved for the same structure, and lets look-ups find it.
@@ -202,16 +220,12 @@ fn shard(key: usize) -> &'static SpinLock<Table> {
     &SHARDS.get(number).unwrap_or(first).0
 }
 
-/// Splits a bucket if the table has become too full. Without memory it stays as it is, and a little slower.
-fn grow(key: usize) {
-    let shard = shard(key);
-    let Some(missing) = shard.with(Table::split) else {
-        return;
-    };
+/// Adds the missing segment to a table that has become too full. Without memory it stays as it is, and a little slower.
+fn grow(key: usize, missing: u32) {
     let Some(segment) = Segment::for_element(missing) else {
         return;
     };
-    let superfluous = shard.with(|table| {
+    let superfluous = shard(key).with(|table| {
         let superfluous = table.heads.install(segment);
         table.split();
         superfluous

@@ -1,6 +1,6 @@
 //! A table that grows without moving an element, from memory that is allocated outside any lock.
 
-use core::{array, ptr};
+use core::{array, mem::offset_of, ptr};
 
 use rxce_engine::spread;
 
@@ -27,6 +27,11 @@ pub(super) struct Segments<T> {
 unsafe impl<T: Send> Send for Segments<T> {}
 
 impl<T> Segments<T> {
+    /// Where the first elements are, for debuggers.
+    pub(super) const FIRST_ELEMENTS: usize = offset_of!(Self, first);
+    /// Where the pointers to the other segments are.
+    pub(super) const MORE: usize = offset_of!(Self, more);
+
     pub(super) const fn new(first: [T; FIRST]) -> Self {
         Self {
             first,

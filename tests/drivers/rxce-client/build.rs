@@ -19,9 +19,23 @@ fn main() -> Result<()> {
 
     bindings(&include, &out.join("rxce.rs"))?;
     small_table(&include, &out.join("small.rs"))?;
-    import_library(&include.join("rxce.def"), &out.join("rxce.lib"))?;
-    println!("cargo::rustc-link-search=native={}", out.display());
+    // A build for the original takes rxce.lib from the WDK, where the host has one. Elsewhere it is linked with a library that
+    // has the documented names only, to see that no others are needed.
+    let original = env::var_os("CARGO_FEATURE_ORIGINAL").is_some();
+    if !(original && cfg!(windows)) {
+        let names = if original {
+            Names::Documented
+        } else {
+            Names::All
+        };
+        import_library(&include.join("rxce.def"), names, &out.join("rxce.lib"))?;
+        println!("cargo::rustc-link-search=native={}", out.display());
+    }
     println!("cargo::rustc-link-lib=dylib=rxce");
+    if original && cfg!(windows) {
+        // What the original engine stands on.
+        println!("cargo::rustc-link-lib=dylib=rdbsslib");
+    }
     Ok(())
 }
 
@@ -81,9 +95,24 @@ fn bindings(include: &std::path::Path, output: &std::path::Path) -> Result<()> {
     Ok(())
 }
 
-fn import_library(def: &std::path::Path, output: &std::path::Path) -> Result<()> {
+/// Which routines a client can import.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Names {
+    /// All.
+    All,
+    /// Those of Microsoft's documentation.
+    Documented,
+}
+
+fn import_library(def: &std::path::Path, names: Names, output: &std::path::Path) -> Result<()> {
     println!("cargo::rerun-if-changed={}", def.display());
     let text = std::fs::read_to_string(def).with_context(|| def.display().to_string())?;
+    let is_wanted = |line: &&str| names == Names::All || !line.trim().starts_with("RxCex");
+    let text: String = text
+        .lines()
+        .filter(is_wanted)
+        .flat_map(|line| [line, "\n"])
+        .collect();
     let machine = match env::var("CARGO_CFG_TARGET_ARCH")
         .context("CARGO_CFG_TARGET_ARCH")?
         .as_str()

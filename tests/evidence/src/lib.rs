@@ -74,10 +74,16 @@ pub struct Figure {
     pub note: String,
 }
 
-/// Where figures are kept, in the workspace's target directory.
+/// Names another directory than that of the workspace: for runs whose figures are not the test command's.
+pub const DIRECTORY_VARIABLE: &str = "EVIDENCE_DIRECTORY";
+
+/// Where figures are kept: in the workspace's target directory, unless [`DIRECTORY_VARIABLE`] says otherwise.
 #[must_use]
 pub fn directory() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/evidence")
+    std::env::var_os(DIRECTORY_VARIABLE).map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/evidence"),
+        PathBuf::from,
+    )
 }
 
 /// Prints a figure (`explored: NAME schedules=N`) and keeps it.

@@ -2,7 +2,7 @@
 //!
 //! `cargo run --release -p ntsim --example cost -- [fast] [traced]`
 
-use ntsim::{Options, TraceMode};
+use ntsim::{Options, Rules, TraceMode};
 use std::time::Instant;
 
 const ROUNDS: u32 = 200_000;
@@ -16,7 +16,11 @@ fn main() {
     };
     ntsim::boot(Options {
         trace,
-        special_pool: !has("fast"),
+        rules: if has("fast") {
+            Rules::empty()
+        } else {
+            Rules::USUAL
+        },
         ..Options::default()
     });
     let import =

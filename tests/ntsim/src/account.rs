@@ -4,10 +4,11 @@
 //! by [`crate::pool`] itself and added here.
 
 use crate::image::Image;
+use crate::tables::Sharded;
 use crate::{image, pool, stop};
 use core::fmt::{self, Display, Formatter};
-use parking_lot::Mutex;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
+use std::collections::hash_map::Entry as Slot;
 
 /// Kinds of resources besides pool blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -34,61 +35,117 @@ pub enum Resource {
     Mapping,
 }
 
+/// What a resource is, for the list of what is left over.
+#[derive(Clone, Debug)]
+pub enum What {
+    /// The routine that made it, or another fixed text.
+    Name(&'static str),
+    /// A text of its own.
+    Text(String),
+    /// A packet: the routine that made it, and its stack locations.
+    Packet(&'static str, i8),
+}
+
+impl From<&'static str> for What {
+    fn from(name: &'static str) -> Self {
+        Self::Name(name)
+    }
+}
+
+impl From<String> for What {
+    fn from(text: String) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl Display for What {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => f.write_str(name),
+            Self::Text(text) => f.write_str(text),
+            Self::Packet(routine, stacks) => write!(f, "{routine}, {stacks} stack locations"),
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 struct Entry {
     image: Option<u32>,
     caller: usize,
-    what: String,
+    what: What,
+}
+
+/// The entries of a resource: one, and seldom more.
+struct Entries {
+    first: Entry,
+    more: Vec<Entry>,
+}
+
+impl Entries {
+    fn iter(&self) -> impl Iterator<Item = &Entry> {
+        core::iter::once(&self.first).chain(&self.more)
+    }
+
+    /// Takes the last entry of an image out, or the last one if it has none. False if that leaves nothing.
+    fn remove(&mut self, image: Option<u32>) -> bool {
+        let of_image = self.more.iter().rposition(|entry| entry.image == image);
+        if let Some(index) = of_image {
+            self.more.remove(index);
+        } else if self.more.is_empty() {
+            return false;
+        } else if self.first.image == image {
+            self.first = self.more.remove(0);
+        } else {
+            self.more.pop();
+        }
+        true
+    }
 }
 
 /// Owners by resource and key.
-type Live = HashMap<(Resource, u64), Vec<Entry>>;
-
-static LIVE: Mutex<Option<Live>> = Mutex::new(None);
+static LIVE: Sharded<(Resource, u64), Entries> = Sharded::new();
 
 /// Records that driver code at `caller` now owns a resource. The same key may be tracked more than once (references).
-pub fn track(resource: Resource, key: u64, caller: usize, what: impl Into<String>) {
+pub fn track(resource: Resource, key: u64, caller: usize, what: impl Into<What>) {
     let image = image::find(caller).map(|image| image.id);
     let entry = Entry {
         image,
         caller,
         what: what.into(),
     };
-    LIVE.lock()
-        .get_or_insert_default()
-        .entry((resource, key))
-        .or_default()
-        .push(entry);
+    let key = (resource, key);
+    LIVE.with(&key, |live| match live.entry(key) {
+        Slot::Occupied(mut entries) => entries.get_mut().more.push(entry),
+        Slot::Vacant(place) => {
+            place.insert(Entries {
+                first: entry,
+                more: Vec::new(),
+            });
+        }
+    });
 }
 
 /// Records that a resource was given back by driver code at `caller` (0: by the kernel). A resource that was tracked
 /// more than once loses the entry of the same image if there is one, else the last. Returns whether there was one.
 pub fn untrack(resource: Resource, key: u64, caller: usize) -> bool {
     let image = image::find(caller).map(|image| image.id);
-    let mut live = LIVE.lock();
-    let live = live.get_or_insert_default();
-    let Some(entries) = live.get_mut(&(resource, key)) else {
-        return false;
-    };
-    let index = entries
-        .iter()
-        .rposition(|entry| entry.image == image)
-        .unwrap_or(entries.len().saturating_sub(1));
-    if index < entries.len() {
-        entries.remove(index);
-    }
-    if entries.is_empty() {
-        live.remove(&(resource, key));
-    }
-    true
+    let key = (resource, key);
+    LIVE.with(&key, |live| {
+        let Slot::Occupied(mut entries) = live.entry(key) else {
+            return false;
+        };
+        if !entries.get_mut().remove(image) {
+            entries.remove();
+        }
+        true
+    })
 }
 
 /// Whether a resource is alive.
 #[must_use]
 pub fn is_tracked(resource: Resource, key: u64) -> bool {
-    LIVE.lock()
-        .as_ref()
-        .is_some_and(|live| live.contains_key(&(resource, key)))
+    let key = (resource, key);
+    LIVE.with(&key, |live| live.contains_key(&key))
 }
 
 /// Live resources.
@@ -193,15 +250,13 @@ pub fn account() -> Account {
 #[must_use]
 pub fn counts(of: Option<&Image>) -> Counts {
     let mut counts = Counts::default();
-    if let Some(live) = LIVE.lock().as_ref() {
-        for ((resource, _), entries) in live {
-            let number = entries
-                .iter()
-                .filter(|entry| of.is_none_or(|image| entry.image == Some(image.id)))
-                .count();
-            *counts.slot(*resource) += number as u64;
-        }
-    }
+    LIVE.for_each(|(resource, _), entries| {
+        let number = entries
+            .iter()
+            .filter(|entry| of.is_none_or(|image| entry.image == Some(image.id)))
+            .count();
+        *counts.slot(*resource) += number as u64;
+    });
     let usage = pool::usage(of, None);
     counts.pool_blocks = usage.blocks;
     counts.pool_bytes = usage.bytes;
@@ -227,17 +282,14 @@ pub(crate) fn counts_at(address: usize) -> Counts {
 /// One line per live resource of an image: what, and who made it.
 #[must_use]
 pub fn leaks(of: &Image) -> Vec<(Resource, String)> {
-    let mut leaks: Vec<_> = LIVE
-        .lock()
-        .iter()
-        .flatten()
-        .flat_map(|((resource, key), entries)| {
-            entries
-                .iter()
-                .map(move |entry| (*resource, *key, entry.clone()))
-        })
-        .filter(|(_, _, entry)| entry.image == Some(of.id))
-        .collect();
+    let mut leaks = Vec::new();
+    LIVE.for_each(|(resource, key), entries| {
+        let own = entries
+            .iter()
+            .filter(|entry| entry.image == Some(of.id))
+            .map(|entry| (*resource, *key, entry.clone()));
+        leaks.extend(own);
+    });
     leaks.sort_by_key(|(resource, key, _)| (*resource, *key));
     leaks
         .into_iter()

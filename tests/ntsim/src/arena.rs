@@ -238,9 +238,9 @@ pub fn unmap(base: usize, bytes: usize) {
 }
 
 /// Driver-visible memory for a kernel object or packet: zeroed, 16-byte aligned, its end at an inaccessible page (up to
-/// the alignment), and inaccessible after [`free`]. With [`crate::Options::special_pool`] off: from the plain allocator.
+/// the alignment), and inaccessible after [`free`]. With [`crate::Rules::SPECIAL_POOL`] off: from the plain allocator.
 pub fn alloc(bytes: usize, kind: Kind) -> usize {
-    if !crate::options().special_pool {
+    if !crate::Rules::SPECIAL_POOL.is_on() {
         return crate::pool::plain_object(bytes);
     }
     let bytes = bytes.max(1).next_multiple_of(16);
@@ -250,7 +250,7 @@ pub fn alloc(bytes: usize, kind: Kind) -> usize {
 
 /// Gives back what [`alloc`] gave. Returns false if nothing alive is at this address.
 pub fn free(address: usize) -> bool {
-    if !crate::options().special_pool {
+    if !crate::Rules::SPECIAL_POOL.is_on() {
         return crate::pool::free_plain_object(address);
     }
     let base = address & !(PAGE - 1);

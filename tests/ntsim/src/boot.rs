@@ -1,6 +1,7 @@
 //! Start of the simulated machine.
 
 use crate::gate::{Datum, Routine};
+use crate::rules::Rules;
 use crate::{arena, argument, burn, executive, explore, gate, signal, trace};
 use core::time::Duration;
 use std::sync::OnceLock;
@@ -10,18 +11,11 @@ use std::sync::OnceLock;
 pub struct Options {
     /// What is recorded of the drivers' calls.
     pub trace: TraceMode,
-    /// Each pool block at a guard page, and inaccessible after its free. Off: a plain allocator, for benches.
-    pub special_pool: bool,
+    /// The classes of Driver Verifier's rules that are on.
+    pub rules: Rules,
     /// On which side of a pool block the inaccessible page is.
     pub pool_guard: PoolGuard,
-    /// Pageable memory is inaccessible at `DISPATCH_LEVEL`.
-    pub force_irql: bool,
-    /// The order in which locks are taken is watched.
-    pub deadlock_detection: bool,
-    /// `IoCallDriver` returns `STATUS_PENDING` to drivers, whose requests are completed later by another thread; meanwhile
-    /// the request is inaccessible to its owner.
-    pub force_pending: bool,
-    /// Of 10,000 calls that may fail, how many do ("Low Resources Simulation": 600 is Verifier's default); by the seed.
+    /// With [`Rules::LOW_RESOURCES`]: of 10,000 calls that may fail, how many do, by the seed.
     pub low_resources: u32,
     /// How long (processor time) a driver may run without a call of a kernel routine.
     pub burn_limit: Duration,
@@ -43,12 +37,10 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             trace: TraceMode::Ring(100_000),
-            special_pool: true,
+            rules: Rules::USUAL,
             pool_guard: PoolGuard::End,
-            force_irql: true,
-            deadlock_detection: true,
-            force_pending: false,
-            low_resources: 0,
+            // Verifier's default.
+            low_resources: 600,
             burn_limit: Duration::from_secs(20),
             explore: false,
             seed: 1,
@@ -93,9 +85,11 @@ fn routines() -> Vec<&'static [Routine]> {
         crate::pool::ROUTINES,
         crate::mm::ROUTINES,
         crate::rtl::ROUTINES,
+        crate::rtl::CRT_ROUTINES,
         crate::stop::ROUTINES,
         crate::services::ROUTINES,
         crate::explore::ROUTINES,
+        crate::count::ROUTINES,
         crate::driver::ROUTINES,
     ];
     own.into_iter().chain(executive::routines()).collect()
@@ -123,8 +117,10 @@ pub fn boot(options: Options) {
     argument::install();
     trace::start();
     explore::prepare();
+    crate::delay::prepare();
+    crate::dispatcher::apc::prepare();
     executive::prepare();
-    gate::install(&routines(), &data());
+    gate::install(&routines(), &crate::rdbss::LIBRARIES, &data());
     executive::start();
     burn::start();
 }

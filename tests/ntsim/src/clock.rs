@@ -16,6 +16,9 @@ use crate::explore;
 /// How long (real time) a hang must last before it is reported: the hand-over between threads of the host is not atomic.
 const HANG_GRACE: Duration = Duration::from_millis(300);
 
+/// How long (in 100 ns units) the clock sleeps at most while something runs: so long it need not hear of later deadlines.
+const LONGEST_SLEEP: u64 = 10_000_000;
+
 /// 2026-01-01 00:00:00 UTC in 100 ns units since 1601: the system time at boot, the same in each run.
 const BOOT_SYSTEM_TIME: u64 = 134_116_992_000_000_000;
 
@@ -75,12 +78,28 @@ pub fn at(time: u64, call: impl FnOnce() + Send + 'static) -> (u64, u64) {
     lock().add_deadline(time, Deadline::Host(Box::new(call)))
 }
 
+/// Lets a program of the host sleep in simulated time, which passes at once where nothing else runs.
+pub fn sleep(time: Duration) {
+    let thread = dispatcher::host::attach();
+    let units = u64::try_from(time.as_nanos() / 100).unwrap_or(u64::MAX);
+    let until = interrupt_time().saturating_add(units);
+    // Nobody signals a thread that lives.
+    dispatcher::wait(
+        &[thread.object],
+        false,
+        dispatcher::Timeout::At(until),
+        Sleep::Wanted,
+        0,
+    );
+}
+
 /// Takes back what [`at`] arranged; false if it has run or is running.
 pub fn cancel(key: (u64, u64)) -> bool {
     lock().deadlines.remove(&key).is_some()
 }
 
 fn run() {
+    crate::signal::is_the_clock();
     let mut quiet_since: Option<Instant> = None;
     let mut state = lock();
     loop {
@@ -94,16 +113,13 @@ fn run() {
             continue;
         }
         let next = state.deadlines.first_key_value().map(|(key, _)| key.0);
-        let quiet = state.runnable == 0 && state.external == 0;
-        if !quiet {
+        if !state.is_quiet() {
             quiet_since = None;
-            match next {
-                Some(next) => state.sleep_for(
-                    &CHANGED,
-                    Duration::from_nanos((next - now).saturating_mul(100)),
-                ),
-                None => state.sleep(&CHANGED),
-            }
+            let until = next.map_or(now + LONGEST_SLEEP, |next| next.min(now + LONGEST_SLEEP));
+            state.clock_sleeps_until = Some(until);
+            let left = Duration::from_nanos((until - now).saturating_mul(100));
+            state.sleep_for(&CHANGED, left);
+            state.clock_sleeps_until = None;
             continue;
         }
         if let Some(next) = next {

@@ -1,7 +1,10 @@
 //! The executive as one list: its routine tables, its exported variables, and what starts with it.
 
 use crate::gate::{Datum, Routine};
-use crate::{clock, dispatcher, ex, io, irql, ob, pool, ps, se, stop, thread, trace};
+use crate::own::Own;
+use crate::rules::Rules;
+use crate::stop::Stop;
+use crate::{clock, dispatcher, etw, ex, io, irql, ob, pool, ps, se, stop, thread, trace};
 
 /// The routine tables.
 pub(crate) fn routines() -> Vec<&'static [Routine]> {
@@ -15,12 +18,18 @@ pub(crate) fn routines() -> Vec<&'static [Routine]> {
         irql::ROUTINES,
         irql::spin_lock::ROUTINES,
         irql::processors::ROUTINES,
+        ex::lookaside::ROUTINES,
+        ex::resource::ROUTINES,
         ex::rundown::ROUTINES,
+        ex::rundown::cache_aware::ROUTINES,
         ex::slist::ROUTINES,
         ex::work::ROUTINES,
+        etw::ROUTINES,
         ps::ROUTINES,
         se::ROUTINES,
+        se::dacl::ROUTINES,
         ob::routines::ROUTINES,
+        ob::registry::ROUTINES,
         io::build::ROUTINES,
         io::call::ROUTINES,
         io::cancel::ROUTINES,
@@ -28,6 +37,7 @@ pub(crate) fn routines() -> Vec<&'static [Routine]> {
         io::create::ROUTINES,
         io::device::ROUTINES,
         io::irp::ROUTINES,
+        io::remove_lock::ROUTINES,
     ]
 }
 
@@ -54,27 +64,58 @@ pub(crate) fn start() {
     thread::spawn("dpc", true, Box::new(dispatcher::dpc::serve));
 }
 
+/// Forgets the objects in an image that goes.
+pub(crate) fn forget(start: usize, bytes: usize) {
+    irql::order::forget(start, bytes);
+    ex::resource::forget(start, bytes);
+    ex::lookaside::forget(start, bytes);
+    io::remove_lock::forget(start, bytes);
+}
+
 /// A block that is about to be freed must hold nothing that the kernel still uses.
 fn check_free(address: usize, bytes: usize, _caller: usize) {
     irql::order::forget(address, bytes);
     if let Some((object, what)) = dispatcher::in_use(address, bytes) {
-        let sub = if what == dispatcher::RUNNING_TIMER {
-            0x15
+        let stop = if what == dispatcher::RUNNING_TIMER {
+            Stop::verifier(0x15)
         } else {
-            0xe1
+            Own::Waited.stop()
         };
         let text =
             format!("pool block {address:#x} is freed while {object:#x} in it is used by {what}");
-        stop::bug_check(0xc4, [sub, object as u64, 0, address as u64], text);
+        stop::enforce(stop, [object as u64, 0, address as u64], text);
     }
+    if let Some(resource) = ex::resource::active_in(address, bytes) {
+        let rest = [resource as u64, address as u64, bytes as u64];
+        let text = format!(
+            "pool block {address:#x} is freed while resource {resource:#x} in it is initialised"
+        );
+        stop::enforce(Stop::verifier(0x17), rest, text);
+        ex::resource::forget(address, bytes);
+    }
+    if let Some(list) = ex::lookaside::active_in(address, bytes) {
+        let rest = [list as u64, address as u64, bytes as u64];
+        let text = format!(
+            "pool block {address:#x} is freed while look-aside list {list:#x} in it is initialised"
+        );
+        stop::enforce(Stop::verifier(0xcc), rest, text);
+        ex::lookaside::forget(address, bytes);
+    }
+    io::remove_lock::forget(address, bytes);
     if let Some(item) = ex::work::queued_in(address, bytes) {
         let text =
             format!("pool block {address:#x} is freed while work item {item:#x} in it is queued");
-        stop::bug_check(0xe4, [0, item as u64, address as u64, 0], text);
+        if Rules::MISCELLANEOUS.is_on() {
+            stop::bug_check(0xe4, [0, item as u64, address as u64, 0], text);
+        }
     }
     if let Some(lock) = irql::held_in(address, bytes) {
         let text =
             format!("pool block {address:#x} is freed while spin lock {lock:#x} in it is held");
-        stop::bug_check(0xc4, [0x100b, lock as u64, address as u64, 0], text);
+        stop::enforce(
+            Stop::verifier(0x100b),
+            [lock as u64, address as u64, 0],
+            text,
+        );
     }
 }

@@ -39,6 +39,7 @@ impl FaultKind {
 
 /// Kernel routines that can be made to fail: all that ask [`should_fail`].
 pub const FALLIBLE: &[&str] = &[
+    "EtwRegister",
     "ExAllocateCacheAwareRundownProtection",
     "ExAllocatePool",
     "ExAllocatePool2",
@@ -59,9 +60,13 @@ pub const FALLIBLE: &[&str] = &[
     "ObReferenceObjectByHandle",
     "ObReferenceObjectByHandleWithTag",
     "PsCreateSystemThread",
+    "RxCreateNetFobx",
+    "RxDispatchToWorkerThread",
+    "RxRegisterMinirdr",
     "ZwCreateFile",
     "ZwOpenFile",
     "ZwOpenKey",
+    "ZwSetSecurityObject",
 ];
 
 /// Where a fallible call comes from: the routine, and the return addresses as image and offset, innermost first.
@@ -72,9 +77,13 @@ type Origin = (&'static str, Vec<(u32, usize)>);
 pub struct Plan {
     nth: AtomicU32,
     counted: AtomicU32,
+    /// Fallible calls are counted: somebody has asked for a failure. Otherwise threads need not write to one place.
+    counts: AtomicBool,
     injected: AtomicU32,
     all: AtomicBool,
     new_stack: AtomicBool,
+    /// Every new stack fails, not only the next.
+    new_stacks: AtomicBool,
     /// What has been made to fail for its call stack.
     failed: Mutex<HashSet<Origin>>,
     /// How often each routine was made to fail, other than by [`fail_all`].
@@ -84,13 +93,14 @@ pub struct Plan {
 impl Plan {
     /// Whether a call is the one to fail, because its call stack has not failed yet. It has from now on.
     fn is_new(&self, call: &Call) -> bool {
-        if !self.new_stack.load(Ordering::Relaxed) {
+        let every = self.new_stacks.load(Ordering::Relaxed);
+        if !every && !self.new_stack.load(Ordering::Relaxed) {
             return false;
         }
         let origin = (call.routine(), stack(call));
         let mut failed = self.failed.lock();
         // Looked at under the lock: one call fails for each time it is asked for.
-        let new = self.new_stack.load(Ordering::Relaxed) && failed.insert(origin);
+        let new = (every || self.new_stack.load(Ordering::Relaxed)) && failed.insert(origin);
         if new {
             self.new_stack.store(false, Ordering::Relaxed);
         }
@@ -123,9 +133,12 @@ pub fn should_fail(call: &Call, kind: FaultKind) -> bool {
         call.routine()
     );
     let plan = &image.faults;
-    let number = plan.counted.fetch_add(1, Ordering::Relaxed) + 1;
+    let number = plan
+        .counts
+        .load(Ordering::Relaxed)
+        .then(|| plan.counted.fetch_add(1, Ordering::Relaxed) + 1);
     let nth = plan.nth.load(Ordering::Relaxed);
-    let hit = (nth != 0 && number == nth) || plan.is_new(call);
+    let hit = (nth != 0 && number == Some(nth)) || plan.is_new(call);
     if hit {
         plan.injected.fetch_add(1, Ordering::Relaxed);
         *plan.by_routine.lock().entry(call.routine()).or_default() += 1;
@@ -135,10 +148,8 @@ pub fn should_fail(call: &Call, kind: FaultKind) -> bool {
         || (kind != FaultKind::Object && draw());
     if fail {
         trace::event(EventKind::Fault, call.caller(), || {
-            format!(
-                "{} made to fail ({kind:?}, fallible call {number})",
-                call.routine()
-            )
+            let number = number.map_or(String::new(), |number| format!(", fallible call {number}"));
+            format!("{} made to fail ({kind:?}{number})", call.routine())
         });
     }
     fail
@@ -148,16 +159,20 @@ pub fn should_fail(call: &Call, kind: FaultKind) -> bool {
 fn draw() -> bool {
     static DRAWS: AtomicU64 = AtomicU64::new(0);
     let options = crate::options();
-    if options.low_resources == 0 {
+    if !options.rules.contains(crate::Rules::LOW_RESOURCES) {
         return false;
     }
-    // SplitMix64.
+    let value = mix(options.seed, DRAWS.fetch_add(1, Ordering::Relaxed));
+    value % 10_000 < u64::from(options.low_resources)
+}
+
+/// The n-th number that a seed gives: SplitMix64.
+pub(crate) fn mix(seed: u64, n: u64) -> u64 {
     let step = 0x9E37_79B9_7F4A_7C15_u64;
-    let number = DRAWS.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
-    let mut value = options.seed.wrapping_add(number.wrapping_mul(step));
+    let mut value = seed.wrapping_add(n.wrapping_add(1).wrapping_mul(step));
     value = (value ^ (value >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     value = (value ^ (value >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    (value ^ (value >> 31)) % 10_000 < u64::from(options.low_resources)
+    value ^ (value >> 31)
 }
 
 /// Images that an `ImageAddress` parameter selects: the one it lies in, or all for 0.
@@ -182,8 +197,20 @@ pub fn fail_new_stack(image: &Image, fail: bool) {
     image.faults.new_stack.store(fail, Ordering::Relaxed);
 }
 
-/// What [`fail_nth`] is told about images that are not loaded yet.
-static NEW_IMAGES: AtomicU32 = AtomicU32::new(0);
+/// Every fallible call of the image from a call stack that has not failed yet fails, or none; for runs that are not taken step
+/// by step. [`fail_nth`] and [`fail_new_stack`] leave this alone.
+pub fn fail_new_stacks(image: &Image, fail: bool) {
+    image.faults.new_stacks.store(fail, Ordering::Relaxed);
+}
+
+/// From how many different call stacks calls of the image failed, because of [`fail_new_stack`] or [`fail_new_stacks`].
+pub fn failed_stacks(image: &Image) -> u64 {
+    image.faults.failed.lock().len() as u64
+}
+
+/// What [`fail_nth`] is told about images that are not loaded yet, if it is told anything.
+static NEW_IMAGES: AtomicU32 = AtomicU32::new(NOT_TOLD);
+const NOT_TOLD: u32 = u32::MAX;
 
 /// As [`fail_nth`], for every image that is loaded from now on: the only way to reach its `DllInitialize`.
 pub fn fail_nth_of_new_images(nth: u32) {
@@ -193,10 +220,13 @@ pub fn fail_nth_of_new_images(nth: u32) {
 impl Plan {
     /// The plan of an image that is being loaded.
     pub(crate) fn of_new_image() -> Self {
-        Self {
-            nth: AtomicU32::new(NEW_IMAGES.load(Ordering::Relaxed)),
-            ..Self::default()
+        let plan = Self::default();
+        let nth = NEW_IMAGES.load(Ordering::Relaxed);
+        if nth != NOT_TOLD {
+            plan.nth.store(nth, Ordering::Relaxed);
+            plan.counts.store(true, Ordering::Relaxed);
         }
+        plan
     }
 }
 
@@ -205,6 +235,7 @@ fn restart(image: &Image) {
     image.faults.nth.store(0, Ordering::Relaxed);
     image.faults.new_stack.store(false, Ordering::Relaxed);
     image.faults.counted.store(0, Ordering::Relaxed);
+    image.faults.counts.store(true, Ordering::Relaxed);
     image.faults.injected.store(0, Ordering::Relaxed);
 }
 

@@ -55,7 +55,7 @@ fn with<R>(run: impl FnOnce(&mut Ranges) -> R) -> R {
 
 /// Adds pages that are accessible with this protection.
 pub(crate) fn add(base: usize, bytes: usize, protection: i32) {
-    if !crate::options().force_irql {
+    if !crate::Rules::FORCE_IRQL.is_on() {
         return;
     }
     with(|ranges| {
@@ -73,7 +73,7 @@ pub(crate) fn add(base: usize, bytes: usize, protection: i32) {
 
 /// Forgets what begins between two addresses, which is given back; it is accessible until then.
 pub(crate) fn remove(start: usize, bytes: usize) {
-    if !crate::options().force_irql {
+    if !crate::Rules::FORCE_IRQL.is_on() {
         return;
     }
     with(|ranges| {
@@ -91,7 +91,8 @@ pub(crate) fn remove(start: usize, bytes: usize) {
 
 /// A thread comes to `DISPATCH_LEVEL`: everything that is not locked goes.
 pub(crate) fn trim() {
-    if !ANY_RESIDENT.swap(false, Ordering::AcqRel) {
+    // Looked at first: threads that come here all the time share the line of the variable as long as nobody writes it.
+    if !ANY_RESIDENT.load(Ordering::Acquire) || !ANY_RESIDENT.swap(false, Ordering::AcqRel) {
         return;
     }
     with(|ranges| {
@@ -162,6 +163,10 @@ fn change_pins(address: usize, bytes: usize, change: impl Fn(u32) -> u32) {
 
 /// What pageable memory an address is in.
 pub(crate) fn describe(address: usize) -> Option<String> {
+    if !crate::Rules::FORCE_IRQL.is_on() {
+        // There is none (`add`).
+        return None;
+    }
     let pageable = with(|ranges| ranges.at(address).is_some_and(|(_, range)| range.pins == 0));
     pageable.then(|| match crate::pool::owner_block(address) {
         Some(block) => block.describe(),

@@ -11,6 +11,7 @@ use crate::irql::{self, APC_LEVEL, PASSIVE_LEVEL};
 use crate::layout::ke::{OBJ_KERNEL_HANDLE, ObjectAttributes};
 use crate::mem::poke;
 use crate::ob::{self, ObjectKind};
+use crate::own::{self, Own};
 use crate::stop::{self, Stop};
 use crate::thread;
 
@@ -166,9 +167,9 @@ fn current_process(call: &Call) -> u64 {
 
 fn find(object: usize, routine: &str) -> std::sync::Arc<thread::Thread> {
     thread::by_object(object).unwrap_or_else(|| {
-        stop::bug_check(
-            0xc4,
-            [0xe0, object as u64, 0, 0],
+        own::violation(
+            Own::Object,
+            [object as u64, 0, 0],
             format!("{routine}: {object:#x} is not a thread object"),
         )
     })
@@ -241,9 +242,9 @@ fn create(call: &Call) -> u64 {
                 crate::dispatcher::mutex::check_none_owned(me);
             });
             if irql::current() != PASSIVE_LEVEL {
-                stop::bug_check(
-                    0xc4,
-                    [0x2001c, irql::current().into(), 0, 0],
+                stop::enforce(
+                    Stop::verifier(0x2001c),
+                    [irql::current().into(), 0, 0],
                     "a system thread ends above PASSIVE_LEVEL",
                 );
             }

@@ -2,12 +2,15 @@
 //!
 //! There is one simulated user; whether it is an administrator is the host program's choice ([`set_user_admin`]).
 
+pub mod dacl;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::gate::{Call, IrqlRule, Routine};
 use crate::irql::{APC_LEVEL, PASSIVE_LEVEL};
 use crate::mem::poke;
-use crate::stop::{self, Stop};
+use crate::own::{self, Own};
+use crate::stop::Stop;
 
 const APC: IrqlRule = IrqlRule::Max(APC_LEVEL, Stop::verifier(0x20006));
 const PASSIVE: IrqlRule = IrqlRule::Max(PASSIVE_LEVEL, Stop::verifier(0x20008));
@@ -59,6 +62,11 @@ pub fn set_user_admin(admin: bool) {
     USER_IS_ADMIN.store(admin, Ordering::Relaxed);
 }
 
+/// Whether the simulated user is an administrator.
+pub(crate) fn user_is_admin() -> bool {
+    USER_IS_ADMIN.load(Ordering::Relaxed)
+}
+
 /// The two tokens: the processes themselves stand for them.
 fn token(system: bool) -> usize {
     if system {
@@ -79,9 +87,9 @@ fn capture(call: &Call) -> u64 {
 fn release(call: &Call) -> u64 {
     let primary: usize = crate::mem::peek(call.addr(0) + 0x10);
     if primary != token(true) && primary != token(false) {
-        stop::bug_check(
-            0xc4,
-            [0xe0, call.arg(0), 0, 0],
+        own::violation(
+            Own::Object,
+            [call.arg(0), 0, 0],
             "SeReleaseSubjectContext of a context that was not captured",
         );
     }

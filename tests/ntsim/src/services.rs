@@ -193,7 +193,16 @@ fn ntsim_break_at(call: &Call) -> u64 {
         reached: call.addr(2),
         go_on: call.addr(3),
     };
-    BREAKS.lock().push(armed);
+    let mut breaks = BREAKS.lock();
+    if armed.reached == 0 {
+        let before = breaks.len();
+        breaks.retain(|other| {
+            (&other.routine, other.image_address) != (&armed.routine, armed.image_address)
+        });
+        ARMED.fetch_sub(before - breaks.len(), Ordering::SeqCst);
+        return 0;
+    }
+    breaks.push(armed);
     ARMED.fetch_add(1, Ordering::SeqCst);
     0
 }

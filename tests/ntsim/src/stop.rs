@@ -4,6 +4,7 @@
 //! and ends the process with exit code 99.
 
 use crate::gate::{Call, IrqlRule, Routine};
+use crate::rules::Rules;
 use crate::thread::{Frame, Thread};
 use crate::{image, thread, trace};
 use core::fmt::Write as _;
@@ -99,6 +100,7 @@ pub fn name(code: u32) -> &'static str {
         0xFC => "ATTEMPTED_EXECUTE_OF_NOEXECUTE_MEMORY",
         0x133 => "DPC_WATCHDOG_VIOLATION",
         0x139 => "KERNEL_SECURITY_CHECK_FAILURE",
+        crate::own::CODE => "RULE_OF_NTSIM",
         0x4000_008A => "THREAD_TERMINATE_HELD_MUTEX",
         _ => "BUGCHECK",
     }
@@ -114,6 +116,21 @@ pub fn bug_check(code: u32, params: [u64; 4], text: impl Into<String>) -> ! {
 pub fn violation(stop: Stop, rest: [u64; 3], text: impl Into<String>) -> ! {
     let [second, third, fourth] = rest;
     bug_check(stop.code, [stop.sub, second, third, fourth], text)
+}
+
+/// Stops for a broken rule if its class is on, as [`violation`] does; otherwise the kernel goes on as one does that Driver
+/// Verifier does not watch.
+pub fn enforce(stop: Stop, rest: [u64; 3], text: impl Into<String>) {
+    if is_enforced(stop) {
+        violation(stop, rest, text);
+    }
+}
+
+/// Whether a stop's rule class is on, or it has none.
+#[must_use]
+pub fn is_enforced(stop: Stop) -> bool {
+    let class = Rules::of(stop);
+    class.is_empty() || class.is_on()
 }
 
 /// The machine under ntsim failed us (no memory, no threads): not the driver's fault. Exits with code 97.
@@ -135,25 +152,13 @@ pub fn stack_of(thread: &Thread) -> Vec<String> {
 /// The lines of one border crossing: the callee, then the driver frames that led to it.
 pub(crate) fn frame_lines(frame: &Frame) -> Vec<String> {
     match frame {
-        Frame::Call {
-            entry, registers, ..
-        } => {
+        Frame::Call { entry, .. } => {
             let mut lines = vec![format!("  {}", crate::gate::entry(*entry).full_name())];
-            lines.extend(
-                image::unwind::walk_from_call(registers)
-                    .into_iter()
-                    .map(|at| format!("  {}", describe(at))),
-            );
+            lines.extend(driver_lines(frame));
             lines
         }
         Frame::Forwarded => Vec::new(),
-        Frame::Preempted(registers) => {
-            let position = image::unwind::Position::AtInstruction;
-            image::unwind::walk(*registers, position)
-                .into_iter()
-                .map(|at| format!("  {}", describe(at)))
-                .collect()
-        }
+        Frame::Preempted(_) => driver_lines(frame),
         Frame::Callback { name: "", target } => {
             vec![format!("  (kernel called {})", describe(*target))]
         }
@@ -161,6 +166,11 @@ pub(crate) fn frame_lines(frame: &Frame) -> Vec<String> {
             vec![format!("  (kernel called {name} = {})", describe(*target))]
         }
     }
+}
+
+fn driver_lines(frame: &Frame) -> Vec<String> {
+    let addresses = image::unwind::walk_from(frame).into_iter();
+    addresses.map(|at| format!("  {}", describe(at))).collect()
 }
 
 /// An address as `image+0xoffset`, with the nearest export if there is one.

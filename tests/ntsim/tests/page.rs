@@ -61,7 +61,20 @@ fn stops(source: &str) -> BTreeSet<String> {
             _ => Some(format!("0x{code:X}")),
         }
     });
+    stops.extend(own_rules(source));
     stops
+}
+
+/// ntsim's own rules: the numbers of the enumeration that a source defines.
+fn own_rules(source: &str) -> Vec<String> {
+    let Some((_, rest)) = source.split_once("pub enum Own {") else {
+        return Vec::new();
+    };
+    let list = rest.split('}').next().unwrap_or_default();
+    list.split(" = ")
+        .skip(1)
+        .filter_map(|text| Some(format!("0x200000C4/0x{:X}", number(text)?)))
+        .collect()
 }
 
 #[test]

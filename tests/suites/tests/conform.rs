@@ -1,33 +1,36 @@
-//! Every vector of conform.sys against the built rxce.sys, debug and release, each in a machine of its own.
+//! Every vector of conform.sys against the built rxce.sys, each in a machine of its own: debug, release, the redirector form,
+//! and the form for older kernels.
 //!
 //! It needs the driver images (`cargo xtask build --all`); where one is missing the tests fail and say so. In ntsim
 //! every vector is possible, down to its last part: "not possible here" is a failure. What the routines answered meanwhile
 //! makes docs/conformance.md, which is checked for being up to date.
 
+#[path = "conform/faults.rs"]
+mod faults;
 #[path = "conform/table.rs"]
 mod table;
 
 use std::{
     env, fs,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Command, ExitCode},
     sync::{Arc, OnceLock},
-    thread,
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, bail, ensure};
-use conform_ioctl::{
-    Answers, Basis, DEVICE_NAME, INTERFACE_VERSION, IOCTL_LIST, IOCTL_RUN, ListHeader, RunResult,
-    VectorInfo, Verdict,
-};
+use anyhow::{Context as _, Result};
+use conform_ioctl::{Answers, Basis};
 use libtest_mimic::{Arguments, Failed, Trial};
-use ntsim::{Driver, File, Options};
+use ntsim::Rules;
+use suites::{
+    conform::{self, Images, Listed, Machine},
+    page,
+};
 
-/// Tells a child process what to do: `list`, or the index of a vector.
+/// Tells a child process what to do: `list`, the index of a vector, or that with [`faults::PREFIX`] in front.
 const TASK: &str = "CONFORM_TASK";
-/// Tells a child process where the images are.
-const IMAGES: &str = "CONFORM_IMAGES";
+/// Tells a child process which of [`FORMS`] it runs.
+const FORM: &str = "CONFORM_FORM";
 /// Set by whoever wants docs/conformance.md written instead of compared.
 const UPDATE: &str = "CONFORM_UPDATE";
 /// Between the fields of a line that a child process prints.
@@ -35,12 +38,61 @@ const SEPARATOR: char = '\t';
 /// Real time that one vector gets. They take milliseconds: what they wait for is virtual.
 const LIMIT: Duration = Duration::from_secs(180);
 /// Least number of vectors: a table that shrinks by accident is no success.
-const LEAST: usize = 160;
+const LEAST: usize = 168;
+
+/// A form of both drivers.
+struct Form {
+    name: &'static str,
+    /// The directories of the images, engine and vectors.
+    images: [&'static str; 2],
+    /// The rules that it keeps.
+    rules: Rules,
+}
+
+const DEBUG: Form = Form {
+    name: "debug",
+    images: ["debug/x86_64", "debug/x86_64"],
+    rules: Rules::USUAL,
+};
+/// What ships, and what docs/conformance.md is about.
+const RELEASE: Form = Form {
+    name: "release",
+    images: ["release/x86_64", "release/x86_64"],
+    rules: Rules::USUAL,
+};
+/// The engine in the image that is a redirector, too.
+const REDIRECTOR: Form = Form {
+    name: "redirector",
+    images: ["release/x86_64/redirector", "release/x86_64"],
+    rules: Rules::USUAL,
+};
+/// For kernels in which all nonpaged pool is executable: the class that forbids it came later, and is off.
+const LEGACY: Form = Form {
+    name: "legacy",
+    images: ["legacy/x86_64", "legacy/x86_64"],
+    rules: Rules::USUAL.difference(Rules::CODE_INTEGRITY),
+};
+const FORMS: [&Form; 4] = [&DEBUG, &RELEASE, &REDIRECTOR, &LEGACY];
+
+impl Form {
+    fn images(&self) -> Images {
+        let [engine, vectors] = self
+            .images
+            .map(|folder| project().join("target/drivers").join(folder));
+        Images {
+            rxce: engine.join("rxce.sys"),
+            conform: vectors.join("conform.sys"),
+        }
+    }
+
+    fn is_shipped(&self) -> bool {
+        self.name == RELEASE.name
+    }
+}
 
 fn main() -> ExitCode {
     if let Some(task) = env::var_os(TASK) {
-        let images = PathBuf::from(env::var_os(IMAGES).unwrap_or_default());
-        return match child(&images, &task.to_string_lossy()) {
+        return match child(&task.to_string_lossy()) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 eprintln!("{error:#}");
@@ -48,22 +100,22 @@ fn main() -> ExitCode {
             }
         };
     }
-    let trials = ["debug", "release"].into_iter().flat_map(trials).collect();
+    let trials = FORMS.into_iter().flat_map(trials).collect();
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
 
-/// One vector of one profile's driver. Whoever needs its result first runs it.
+/// One vector of one form of the driver. Whoever needs its result first runs it.
 struct Vector {
     id: String,
     title: String,
     basis: Basis,
     index: usize,
-    images: PathBuf,
+    form: &'static Form,
     result: OnceLock<Result<Answers, Failed>>,
 }
 
 impl Vector {
-    fn new(images: &Path, index: usize, line: &str) -> Option<Self> {
+    fn new(form: &'static Form, index: usize, line: &str) -> Option<Self> {
         let mut fields = line.split(SEPARATOR);
         Some(Self {
             id: fields.next()?.to_owned(),
@@ -73,7 +125,7 @@ impl Vector {
             },
             title: fields.next()?.to_owned(),
             index,
-            images: images.to_owned(),
+            form,
             result: OnceLock::new(),
         })
     }
@@ -83,7 +135,7 @@ impl Vector {
     }
 
     fn run(&self) -> Result<Answers, Failed> {
-        let output = run_child(&self.images, &self.index.to_string())?;
+        let output = run_child(self.form, &self.index.to_string())?;
         let bytes: Option<Vec<u8>> = output
             .split_whitespace()
             .map(|byte| u8::from_str_radix(byte, 16).ok())
@@ -107,16 +159,13 @@ fn project() -> PathBuf {
 
 /// One test per vector of the driver, and one for their coverage; if the driver cannot say what it has, that is the one
 /// test, and it fails.
-fn trials(profile: &'static str) -> Vec<Trial> {
-    let images = project()
-        .join("target/drivers")
-        .join(profile)
-        .join("x86_64");
-    let listed = run_child(&images, "list").and_then(|text| {
+fn trials(form: &'static Form) -> Vec<Trial> {
+    let profile = form.name;
+    let listed = run_child(form, "list").and_then(|text| {
         let vectors: Option<Vec<Arc<Vector>>> = text
             .lines()
             .enumerate()
-            .map(|(index, line)| Vector::new(&images, index, line).map(Arc::new))
+            .map(|(index, line)| Vector::new(form, index, line).map(Arc::new))
             .collect();
         let vectors = vectors.ok_or("the list is malformed")?;
         if vectors.len() < LEAST {
@@ -145,12 +194,14 @@ fn trials(profile: &'static str) -> Vec<Trial> {
             })
         })
         .collect();
-    let name = match profile {
-        "release" => "docs: conformance.md is up to date, and every documented answer was seen",
-        _ => "debug::every documented answer was seen",
+    trials.extend(vectors.iter().filter_map(faults::trial));
+    let name = if form.is_shipped() {
+        "docs: conformance.md is up to date, and every documented answer was seen".to_owned()
+    } else {
+        format!("{profile}::every documented answer was seen")
     };
     trials.push(Trial::test(name, move || {
-        coverage(&vectors, profile == "release").map_err(|error| format!("{error:#}").into())
+        coverage(&vectors, form.is_shipped()).map_err(|error| format!("{error:#}").into())
     }));
     trials
 }
@@ -180,22 +231,19 @@ fn coverage(vectors: &[Arc<Vector>], document: bool) -> Result<()> {
         return fs::write(&path, text).context("docs/conformance.md");
     }
     let written = fs::read_to_string(&path).unwrap_or_default();
-    let difference = text
-        .lines()
-        .zip(written.lines().chain(std::iter::repeat("")))
-        .find(|(now, then)| now != then);
-    ensure!(
-        written == text,
-        "docs/conformance.md is out of date ({UPDATE}=1 writes it anew); first difference: {difference:?}"
-    );
-    Ok(())
+    page::is_current(
+        "docs/conformance.md",
+        &written,
+        &text,
+        &format!("{UPDATE}=1"),
+    )
 }
 
 /// Runs this program as a machine of its own; its output, or why it failed.
-fn run_child(images: &Path, task: &str) -> Result<String, Failed> {
+fn run_child(form: &Form, task: &str) -> Result<String, Failed> {
     let output = Command::new(env::current_exe()?)
         .env(TASK, task)
-        .env(IMAGES, images)
+        .env(FORM, form.name)
         .output()?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
@@ -205,91 +253,38 @@ fn run_child(images: &Path, task: &str) -> Result<String, Failed> {
     Err(format!("{}\n{out}{err}", output.status).into())
 }
 
-/// Boots, loads both drivers, does the task, unloads them, and sees that nothing is left.
-fn child(images: &Path, task: &str) -> Result<()> {
-    thread::spawn(|| {
-        thread::sleep(LIMIT);
-        eprintln!(
-            "the machine hangs: no result in {} s of real time",
-            LIMIT.as_secs()
-        );
-        std::process::exit(97);
-    });
-    ntsim::boot(Options::default());
-    let load = |name: &str| -> Result<Driver> {
-        let path = images.join(name);
-        let driver = Driver::load(&path).with_context(|| {
-            format!(
-                "cannot load {} (made by `cargo xtask build --all`)",
-                path.display()
-            )
-        })?;
-        let status = driver.start();
-        ensure!(status >= 0, "DriverEntry of {name} returned {status:#010X}");
-        Ok(driver)
-    };
-    let (rxce, conform) = (load("rxce.sys")?, load("conform.sys")?);
-    let device = File::open(DEVICE_NAME).with_context(|| format!("cannot open {DEVICE_NAME}"))?;
-    let result = match task {
-        "list" => list(&device),
-        index => run(&device, index.parse()?),
-    };
-    drop(device);
-    conform.unload().context("conform.sys")?;
-    rxce.unload().context("rxce.sys")?;
-    result
+/// Does the task in a machine of its own.
+fn child(task: &str) -> Result<()> {
+    let name = env::var(FORM).context(FORM)?;
+    let form = FORMS.into_iter().find(|form| form.name == name);
+    let form = form.with_context(|| format!("no such form: {name}"))?;
+    conform::run(
+        &form.images(),
+        form.rules,
+        LIMIT,
+        |_| Ok(()),
+        |machine| match task.strip_prefix(faults::PREFIX) {
+            Some(index) => faults::run(machine, index.parse()?),
+            None if task == "list" => list(machine),
+            None => run(machine, task.parse()?),
+        },
+    )
 }
 
-fn list(device: &File) -> Result<()> {
-    let room = ListHeader::SIZE + 256 * VectorInfo::SIZE;
-    let output = device.ioctl(IOCTL_LIST, &[], room).context("IOCTL_LIST")?;
-    let header = ListHeader::from_bytes(&output).context("the list has no header")?;
-    ensure!(
-        header.version == INTERFACE_VERSION,
-        "conform.sys has interface version {}",
-        header.version
-    );
-    let records = output
-        .get(ListHeader::SIZE..)
-        .unwrap_or_default()
-        .chunks_exact(VectorInfo::SIZE);
-    ensure!(
-        records.len() == header.count as usize,
-        "{} of {} vectors listed",
-        records.len(),
-        header.count
-    );
-    for record in records {
-        let info = VectorInfo::from_bytes(record).context("a record of the list is malformed")?;
-        let basis = match info.basis {
+fn list(machine: &Machine) -> Result<()> {
+    for Listed { id, title, basis } in machine.list()? {
+        let basis = match basis {
             Basis::Documented => "documented",
             Basis::OwnChoice => "own",
         };
-        println!(
-            "{}{SEPARATOR}{basis}{SEPARATOR}{}",
-            info.id.as_str(),
-            info.title.as_str()
-        );
+        println!("{id}{SEPARATOR}{basis}{SEPARATOR}{title}");
     }
     Ok(())
 }
 
-fn run(device: &File, index: u32) -> Result<()> {
-    let output = device
-        .ioctl(IOCTL_RUN, &index.to_le_bytes(), RunResult::SIZE)
-        .context("IOCTL_RUN")?;
-    let result = RunResult::from_bytes(&output).context("the result is malformed")?;
-    let text = result.text.as_str();
-    match result.verdict {
-        Verdict::Passed if result.parts_missing == 0 => {
-            let bytes = result.answers.to_bytes().map(|byte| format!("{byte:02x}"));
-            println!("{}", bytes.join(" "));
-            Ok(())
-        }
-        Verdict::Passed => {
-            bail!("passed, but in part not possible here, which must not be: {text}")
-        }
-        Verdict::Failed => bail!("failed: {text}"),
-        Verdict::NotPossible => bail!("not possible here, which must not be: {text}"),
-    }
+fn run(machine: &Machine, index: u32) -> Result<()> {
+    let answers = machine.vector(index)?;
+    let bytes = answers.to_bytes().map(|byte| format!("{byte:02x}"));
+    println!("{}", bytes.join(" "));
+    Ok(())
 }

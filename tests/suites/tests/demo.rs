@@ -17,9 +17,11 @@ use p9::{Attr, Header, Kind, NOTAG, Qid, Reply, VERSION};
 const ZERO: &str = "Nothing is left: pool, IRPs, MDLs, references and handles are all zero.";
 
 fn main() -> ExitCode {
-    let tests: [(&str, Test); 16] = [
+    let tests: [(&str, Test); 18] = [
         ("reads_a_file_and_compares_it", reads_a_file),
         ("tells_the_life_of_the_circuit", tells_the_life),
+        ("draws_the_life_of_the_circuit", draws_the_life),
+        ("a_picture_that_cannot_be_written", no_picture),
         ("reads_a_file_in_a_subdirectory", reads_a_small_file),
         ("a_missing_path_is_reported", missing_path),
         ("a_refused_connection_is_reported", refused),
@@ -173,6 +175,45 @@ fn tells_the_life() -> Result<(), Failed> {
         return Err(
             format!("{lines} lines, too wide: {wide:?}, or with addresses\n{story}").into(),
         );
+    }
+    Ok(())
+}
+
+/// The page shows both ends of the connect between the driver and the transport.
+fn draws_the_life() -> Result<(), Failed> {
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("life.html");
+    let name = file.display().to_string();
+    let run = demo(&["--size-mib", "1", "--timeline", &name])?;
+    run.expect(0, &["drawn: "])?;
+    let page = std::fs::read_to_string(&file)?;
+    for text in [
+        "<!DOCTYPE html>",
+        "<svg ",
+        r"sent to \Device\Tcp: TDI_CONNECT to 127.0.0.1:",
+        "completed: TDI_CONNECT",
+        "Tear down and close",
+    ] {
+        if !page.contains(text) {
+            return Err(format!("{text:?} is not in the picture\n{page}").into());
+        }
+    }
+    Ok(())
+}
+
+/// A name that no picture can have is refused before anything is run.
+fn no_picture() -> Result<(), Failed> {
+    for (name, says) in [
+        ("life.pdf", "must end in .svg or .html"),
+        (
+            "no/such/folder/life.svg",
+            "there is no folder no/such/folder",
+        ),
+    ] {
+        let run = demo(&["--timeline", name])?;
+        if run.code != Some(2) || !run.output.contains(says) || run.output.contains("loaded") {
+            return Err(format!("{name}: {:?}\n{}", run.code, run.output).into());
+        }
     }
     Ok(())
 }

@@ -1,10 +1,10 @@
-//! README and docs/ against the tree: commands exist and take the options shown, links lead somewhere.
+//! README and docs/ against the tree: links lead somewhere, tables say what there is. Their commands are executed by the test command
+//! (xtask/src/documented.rs).
 
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -29,145 +29,6 @@ fn pages() -> Vec<(String, String)> {
             (name.display().to_string(), text)
         })
         .collect()
-}
-
-/// Code of a page.
-struct Code {
-    /// Lines of code blocks.
-    lines: Vec<String>,
-    /// What stands in code spans.
-    spans: Vec<String>,
-}
-
-fn code(page: &str) -> Code {
-    let mut lines = Vec::new();
-    let mut block = false;
-    let mut prose = String::new();
-    for line in page.lines() {
-        if line.trim_start().starts_with("```") {
-            block = !block;
-        } else if block {
-            lines.push(line.trim().to_owned());
-        } else {
-            prose.push_str(line);
-            prose.push(' ');
-        }
-    }
-    assert!(!block, "a code block without an end");
-    let spans = prose.split('`').skip(1).step_by(2).map(str::to_owned);
-    Code {
-        lines,
-        spans: spans.collect(),
-    }
-}
-
-/// Words of the `cargo xtask` commands of a page: subcommand first. A span that begins with a subcommand and has options
-/// counts too.
-fn commands(page: &str, subcommands: &BTreeSet<String>) -> Vec<Vec<String>> {
-    let is_short = |span: &&str| {
-        let mut words = span.split_whitespace();
-        words.next().is_some_and(|word| subcommands.contains(word))
-            && words.next().is_some_and(|word| word.starts_with("--"))
-    };
-    let Code { lines, spans } = code(page);
-    let long = lines
-        .iter()
-        .chain(&spans)
-        .filter_map(|text| text.strip_prefix("cargo xtask "));
-    let short = spans.iter().map(String::as_str).filter(is_short);
-    long.chain(short)
-        .map(|command| {
-            let command = command.split(['#', ';', '&']).next().unwrap_or_default();
-            command.split_whitespace().map(str::to_owned).collect()
-        })
-        .collect()
-}
-
-/// What a command of xtask says to `arguments`.
-fn xtask(arguments: &[&str]) -> String {
-    let output = Command::new(env!("CARGO"))
-        .arg("xtask")
-        .args(arguments)
-        .current_dir(root())
-        .output()
-        .expect("cargo runs");
-    assert!(
-        output.status.success(),
-        "cargo xtask {}: {}",
-        arguments.join(" "),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-fn subcommands() -> BTreeSet<String> {
-    let help = xtask(&["help"]);
-    let (_, list) = help.split_once("Commands:").expect("a list of commands");
-    list.lines()
-        .skip(1)
-        .take_while(|line| !line.is_empty())
-        .filter_map(|line| line.split_whitespace().next())
-        .map(str::to_owned)
-        .collect()
-}
-
-/// Options (`--name`, `-n`) that a help text lists.
-fn options(help: &str) -> BTreeSet<String> {
-    help.split_whitespace()
-        .map(|word| word.trim_end_matches(','))
-        .filter(|word| word.starts_with('-') && word.len() > 1)
-        .map(str::to_owned)
-        .collect()
-}
-
-#[test]
-fn commands_exist_and_take_their_options() {
-    let subcommands = subcommands();
-    let mut own: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    let demo = Command::new(env!("CARGO_BIN_EXE_demo"))
-        .arg("--help")
-        .output()
-        .expect("the demo runs");
-    let passed_on = options(&String::from_utf8_lossy(&demo.stdout));
-    let mut used = BTreeSet::new();
-    for (name, page) in pages() {
-        for command in commands(&page, &subcommands) {
-            let (subcommand, arguments) = command.split_first().expect("a subcommand");
-            assert!(
-                subcommands.contains(subcommand),
-                "{name}: there is no `cargo xtask {subcommand}`"
-            );
-            used.insert(subcommand.clone());
-            let known = own
-                .entry(subcommand.clone())
-                .or_insert_with(|| options(&xtask(&[subcommand, "--help"])));
-            let separator = arguments.iter().position(|argument| argument == "--");
-            let (before, after) = arguments.split_at(separator.unwrap_or(arguments.len()));
-            for option in before.iter().filter(|option| option.starts_with('-')) {
-                assert!(
-                    known.contains(option),
-                    "{name}: `{}`: no option {option}",
-                    command.join(" ")
-                );
-            }
-            for option in after
-                .iter()
-                .skip(1)
-                .filter(|option| option.starts_with('-'))
-            {
-                assert!(
-                    subcommand == "demo" && passed_on.contains(option),
-                    "{name}: `{}`: no option {option} after --",
-                    command.join(" ")
-                );
-            }
-        }
-    }
-    let untold: Vec<&String> = subcommands
-        .iter()
-        .filter(|subcommand| *subcommand != "help" && !used.contains(*subcommand))
-        .collect();
-    assert!(untold.is_empty(), "no page tells of cargo xtask {untold:?}");
 }
 
 #[test]
@@ -203,20 +64,6 @@ fn rooms_of_the_readme_exist() {
     for room in rooms {
         assert!(root().join(room).exists(), "README.md: {room} is not there");
     }
-}
-
-#[test]
-fn commands_are_found_in_spans_and_blocks() {
-    let known = BTreeSet::from(["demo".to_owned()]);
-    let page = "Use `cargo xtask build --all` or `demo --server A`, not `demo`.\n```sh\ncargo xtask demo -- --seed 1 # x\n```\n";
-    let found: Vec<String> = commands(page, &known)
-        .iter()
-        .map(|words| words.join(" "))
-        .collect();
-    assert_eq!(
-        found,
-        ["demo -- --seed 1", "build --all", "demo --server A"]
-    );
 }
 
 /// Cells of the rows of a table whose first cell is a race.
@@ -277,4 +124,92 @@ fn races_are_run_where_the_page_says() {
         let flags = ["plain", "none", "ERRORS", "STUCK"];
         assert!(flags.contains(&storm), "{race}: no storm {storm}");
     }
+}
+
+/// The text between two marks, wherever it stands in a text.
+fn between<'a>(text: &'a str, before: &'a str, after: &'a str) -> impl Iterator<Item = &'a str> {
+    text.split(before)
+        .skip(1)
+        .filter_map(move |rest| rest.split(after).next())
+}
+
+/// All Rust files below a folder, as text.
+fn sources(folder: &Path) -> Vec<String> {
+    let entries = folder
+        .read_dir()
+        .expect("a folder of the project")
+        .flatten();
+    let paths = entries.map(|entry| entry.path());
+    paths
+        .flat_map(|path| {
+            if path.is_dir() {
+                return sources(&path);
+            }
+            let is_rust = path.extension().is_some_and(|ending| ending == "rs");
+            let text = is_rust.then(|| std::fs::read_to_string(&path).expect("Rust is text"));
+            Vec::from_iter(text)
+        })
+        .collect()
+}
+
+#[test]
+fn every_pool_tag_of_the_driver_is_in_the_list_for_debuggers_and_no_other() {
+    let sources = sources(&root().join("src"));
+    let mut used: BTreeSet<&str> = sources
+        .iter()
+        .flat_map(|source| between(source, "Tag::new(*b\"", "\""))
+        .collect();
+    assert!(used.len() > 10, "few tags: {used:?}");
+    // The tag of `wdk-alloc`, which is linked in.
+    used.insert("rust");
+    let list = std::fs::read_to_string(root().join("inf/pooltag.txt")).expect("the list is text");
+    let entries = list
+        .lines()
+        .filter(|line| !line.starts_with("rem ") && !line.is_empty());
+    let mut listed = BTreeSet::new();
+    for entry in entries {
+        let fields: Vec<&str> = entry.splitn(3, " - ").map(str::trim).collect();
+        let [tag, binary, description] = fields[..] else {
+            panic!("not `tag - binary - description`: {entry}");
+        };
+        assert!(
+            tag.len() == 4 && binary == "rxce.sys" && !description.is_empty(),
+            "{entry}"
+        );
+        assert!(listed.insert(tag), "{tag} is there twice");
+    }
+    assert_eq!(listed, used);
+}
+
+#[test]
+fn every_event_of_the_driver_is_in_the_list_with_its_values_and_no_other() {
+    let source = std::fs::read_to_string(root().join("src/trace/mod.rs")).expect("Rust is text");
+    let source = source.split("\nevents! {").nth(1).expect("the events");
+    // `Life "Name" function(value: TYPE, …);`
+    let made: BTreeSet<(&str, Vec<&str>)> = source
+        .split("\n    ///")
+        .filter_map(|event| {
+            let event = event.split(")]\n").last()?;
+            let (name, rest) = event.split_once('"')?.1.split_once('"')?;
+            let arguments = rest.split_once('(')?.1.split_once(')')?.0.split(',');
+            let values = arguments.filter_map(|argument| Some(argument.split_once(':')?.0.trim()));
+            Some((name, values.collect()))
+        })
+        .collect();
+    assert!(made.len() > 10, "few events: {made:?}");
+    let page = std::fs::read_to_string(root().join("docs/tracing.md")).expect("a page is text");
+    let listed: BTreeSet<(&str, Vec<&str>)> = page
+        .lines()
+        .filter_map(|line| {
+            let cells: Vec<&str> = line.strip_prefix("| `")?.split(" | ").collect();
+            let [name, _, values, _] = cells[..] else {
+                return None;
+            };
+            Some((
+                name.trim_end_matches('`'),
+                between(values, "`", "`").step_by(2).collect(),
+            ))
+        })
+        .collect();
+    assert_eq!(listed, made);
 }

@@ -1,6 +1,6 @@
 //! Real servers that misbehave, each in its own way, against the built rxce.sys: docs/peers.md says which and how.
 //!
-//! Each scenario is a machine and a server of its own, in a process of their own. `exchange.sys` is the client in the
+//! Each scenario is a machine and a server of its own, in a process of their own. `exchange.sys`, or its twin in C, is the client in the
 //! machine; its transports are ntsim's, over real sockets. At the end of each nothing is left: no pool, no IRP, no
 //! reference. It needs the driver images (`cargo xtask build --all`) and the servers (`cargo xtask setup`).
 
@@ -8,6 +8,8 @@
 mod client;
 #[path = "peers/datagram.rs"]
 mod datagram;
+#[path = "peers/debugger.rs"]
+mod debugger;
 #[path = "peers/servers.rs"]
 mod servers;
 #[path = "peers/stream.rs"]
@@ -19,9 +21,10 @@ use std::{
     process::{Command, ExitCode},
 };
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, bail};
 use libtest_mimic::{Arguments, Failed, Trial};
-use ntsim::{Driver, Options};
+use ntsim::Options;
+use suites::machine::{nothing_is_left, start};
 
 use servers::{Server, Which};
 
@@ -29,6 +32,16 @@ use servers::{Server, Which};
 const SCENARIO: &str = "PEERS_SCENARIO";
 /// Tells a child process where the images are.
 const IMAGES: &str = "PEERS_IMAGES";
+/// Tells a child process which driver is the client.
+const CLIENT: &str = "PEERS_CLIENT";
+/// The clients, which have one control interface, and the images they are run with. The first is written in Rust, the others in C:
+/// built by clang, by GCC, and by clang with the event table of older headers.
+const CLIENTS: [(&str, &[&str]); 4] = [
+    ("exchange", &["debug", "release"]),
+    ("c-skeleton", &["debug", "release"]),
+    ("c-skeleton-gcc", &["release"]),
+    ("c-skeleton-small", &["release"]),
+];
 /// Seconds of real time that one scenario gets.
 const LIMIT: &str = "120";
 
@@ -45,13 +58,17 @@ const fn scenario(name: &'static str, server: Which, run: fn(&Server) -> Result<
 }
 
 fn scenarios() -> impl Iterator<Item = &'static Scenario> {
-    stream::SCENARIOS.iter().chain(datagram::SCENARIOS)
+    stream::SCENARIOS
+        .iter()
+        .chain(datagram::SCENARIOS)
+        .chain(debugger::SCENARIOS)
 }
 
 fn main() -> ExitCode {
     if let Ok(name) = env::var(SCENARIO) {
         let images = PathBuf::from(env::var_os(IMAGES).unwrap_or_default());
-        return match child(&name, &images) {
+        let client = env::var(CLIENT).unwrap_or_default();
+        return match child(&name, &client, &images) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 eprintln!("{error:#}");
@@ -59,9 +76,13 @@ fn main() -> ExitCode {
             }
         };
     }
-    let trials = ["debug", "release"]
-        .into_iter()
-        .flat_map(|profile| scenarios().map(move |scenario| trial(profile, scenario)))
+    let runs = CLIENTS
+        .iter()
+        .flat_map(|(client, profiles)| profiles.iter().map(move |profile| (*client, *profile)));
+    let trials = runs
+        .flat_map(|(client, profile)| {
+            scenarios().map(move |scenario| trial(client, profile, scenario))
+        })
         .collect();
     let mut arguments = Arguments::from_args();
     // They wait for the network most of the time.
@@ -69,29 +90,30 @@ fn main() -> ExitCode {
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
-fn trial(profile: &'static str, scenario: &'static Scenario) -> Trial {
-    Trial::test(format!("{profile}::{}", scenario.name), move || {
-        let images = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-            .join("../../target/drivers")
-            .join(profile)
-            .join("x86_64");
-        // A machine that hangs is a failure (exit code 124), not a test that never ends.
-        let output = Command::new("timeout")
-            .args(["--kill-after=5", LIMIT])
-            .arg(env::current_exe()?)
-            .env(SCENARIO, scenario.name)
-            .env(IMAGES, images)
-            .output()?;
-        if output.status.success() {
-            return Ok(());
-        }
-        let text = String::from_utf8_lossy(&output.stderr);
-        Err(Failed::from(format!("{}\n{text}", output.status)))
-    })
+fn trial(client: &'static str, profile: &'static str, scenario: &'static Scenario) -> Trial {
+    Trial::test(
+        format!("{profile}::{client}::{}", scenario.name),
+        move || {
+            let images = suites::machine::images(profile);
+            // A machine that hangs is a failure (exit code 124), not a test that never ends.
+            let output = Command::new("timeout")
+                .args(["--kill-after=5", LIMIT])
+                .arg(env::current_exe()?)
+                .env(SCENARIO, scenario.name)
+                .env(CLIENT, client)
+                .env(IMAGES, images)
+                .output()?;
+            if output.status.success() {
+                return Ok(());
+            }
+            let text = String::from_utf8_lossy(&output.stderr);
+            Err(Failed::from(format!("{}\n{text}", output.status)))
+        },
+    )
 }
 
 /// Starts the server, boots the machine, runs the scenario, and closes the account.
-fn child(name: &str, images: &Path) -> Result<()> {
+fn child(name: &str, client: &str, images: &Path) -> Result<()> {
     let scenario = scenarios()
         .find(|scenario| scenario.name == name)
         .context("no such scenario")?;
@@ -99,36 +121,14 @@ fn child(name: &str, images: &Path) -> Result<()> {
     ntsim::boot(Options::default());
     ntsim::tcp::install(r"\Device\Tcp");
     ntsim::udp::install(r"\Device\Udp");
-    let rxce = load(&images.join("rxce.sys"))?;
-    let exchange = load(&images.join("exchange.sys"))?;
+    let rxce = start(&images.join("rxce.sys"))?;
+    let client = start(&images.join(client).with_extension("sys"))?;
     let outcome = (scenario.run)(&server);
-    for driver in [exchange, rxce] {
+    for driver in [client, rxce] {
         if let Err(error) = driver.unload() {
             bail!("cannot unload: {error}; the scenario: {outcome:?}");
         }
     }
     outcome?;
-    let account = ntsim::account();
-    ensure!(
-        account.total == ntsim::account::Counts::default(),
-        "something is left:\n{account}"
-    );
-    Ok(())
-}
-
-fn load(path: &Path) -> Result<Driver> {
-    let driver = match Driver::load(path) {
-        Ok(driver) => driver,
-        Err(error) => bail!(
-            "{}: {error} (`cargo xtask build --all` makes it)",
-            path.display()
-        ),
-    };
-    let status = driver.start();
-    ensure!(
-        status >= 0,
-        "{} does not start: {status:#x}",
-        path.display()
-    );
-    Ok(driver)
+    nothing_is_left()
 }

@@ -15,12 +15,45 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use breaker_ioctl::{DEVICE_NAME, Machine, Rule, Stop, Twin, control_code, rules};
+use breaker_ioctl::{DEVICE_NAME, Machine, Rule, Stop, TRANSPORT_NAME, Twin, control_code, rules};
 use libtest_mimic::{Arguments, Failed, Trial};
-use ntsim::{Driver, File, Options, PoolGuard};
+use ntsim::{File, Options, PoolGuard, Rules};
 
 /// Tells a child process what to do: the control code.
 const TASK: &str = "RULES_TASK";
+/// Set for a machine in which the rule's class is off.
+const OFF: &str = "RULES_OFF";
+/// One rule of each class that can be switched off, for a run in which it is: what stops all the same is no option.
+const SWITCHED_OFF: [&str; 9] = [
+    "irql_set_event",
+    "unload_with_pool",
+    "irp_another_status",
+    "lock_order_inverted",
+    "irp_with_a_user_buffer",
+    "overlapping_copy",
+    "irql_clear_event",
+    "pool_executable",
+    "irp_buffer_changed",
+];
+/// Rules that the kernel looks at when the driver's code has returned: nothing of it is on the stack.
+const AFTERWARDS: [&str; 16] = [
+    "mutex_held_at_the_end",
+    "dpc_changes_irql",
+    "work_item_changes_apcs",
+    "irp_cancelled_for_ever",
+    "entry_at_raised_irql",
+    "unload_with_pool",
+    "unload_with_an_irp",
+    "unload_with_an_mdl",
+    "unload_with_a_handle",
+    "unload_with_a_reference",
+    "unload_with_a_device",
+    "unload_with_a_timer",
+    "unload_with_an_etw_provider",
+    "unload_with_a_thread",
+    "unload_with_a_work_item",
+    "unload_in_a_completion_routine",
+];
 /// Tells a child process where the images are.
 const IMAGES: &str = "RULES_IMAGES";
 /// Real time that one rule gets.
@@ -52,6 +85,12 @@ fn main() -> ExitCode {
         .enumerate()
         .flat_map(|(number, rule)| trials(&folder, number, rule))
         .collect();
+    trials.extend(
+        rules()
+            .enumerate()
+            .filter(|(_, rule)| SWITCHED_OFF.contains(&rule.name))
+            .map(|(number, rule)| off(&folder, number, rule)),
+    );
     trials.push(Trial::test("docs: the table is up to date", || {
         table::check().map_err(|error| format!("{error:#}").into())
     }));
@@ -63,7 +102,7 @@ fn main() -> ExitCode {
 /// The driver twice, under two names, in a folder of their own.
 fn copies() -> Result<tempfile::TempDir> {
     let folder = tempfile::tempdir()?;
-    let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/drivers/debug/x86_64");
+    let built = suites::machine::images("debug");
     for (from, to) in [
         (DRIVER, DRIVER),
         (DRIVER, BELOW),
@@ -105,11 +144,53 @@ fn trials(images: &Path, number: usize, rule: &'static Rule) -> Vec<Trial> {
     trials
 }
 
+/// The rule is broken where nobody watches: nothing stops.
+fn off(images: &Path, number: usize, rule: &'static Rule) -> Trial {
+    let images = images.to_owned();
+    Trial::test(format!("{} (off)", rule.name), move || {
+        let code = control_code(number, Twin::Guilty).ok_or("a number without a control code")?;
+        let output = Command::new(env::current_exe()?)
+            .env(TASK, code.to_string())
+            .env(IMAGES, &images)
+            .env(OFF, "1")
+            .output()?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let report = String::from_utf8_lossy(&output.stderr);
+        Err(format!("{}\n{report}", output.status).into())
+    })
+}
+
+/// The options without the class of a rule.
+fn without(options: Options, rule: &Rule) -> Options {
+    let Stop::BugCheck(code, [sub, ..]) = rule.stop else {
+        return options;
+    };
+    let class = Rules::of(ntsim::stop::Stop {
+        code,
+        sub: sub.unwrap_or_default(),
+    });
+    Options {
+        rules: options.rules - class,
+        ..options
+    }
+}
+
 /// Whether the machine ended as the rule says, and said where.
 fn guilty(rule: &Rule, code: Option<i32>, report: &str) -> Result<(), String> {
     match rule.stop {
-        Stop::Hang if code == Some(98) => Ok(()),
-        Stop::Hang => Err("no hang".to_owned()),
+        Stop::Hang(wanted) if code == Some(98) => {
+            let shown = waiters(report);
+            if shown == wanted {
+                Ok(())
+            } else {
+                Err(format!(
+                    "{shown} waits with the driver's stack instead of {wanted}"
+                ))
+            }
+        }
+        Stop::Hang(_) => Err("no hang".to_owned()),
         Stop::BugCheck(wanted, parameters) => {
             if code != Some(ntsim::stop::EXIT_CODE) {
                 return Err("no stop".to_owned());
@@ -123,13 +204,36 @@ fn guilty(rule: &Rule, code: Option<i32>, report: &str) -> Result<(), String> {
                     return Err(format!("expected the parameters {parameters:X?}"));
                 }
             }
-            if report.contains("breaker.sys") {
+            let place = if AFTERWARDS.contains(&rule.name) {
+                Some(report)
+            } else {
+                stack_of(report)
+            };
+            if place.is_some_and(|place| place.contains("breaker.sys")) {
                 Ok(())
             } else {
-                Err("the report does not name the driver".to_owned())
+                Err("the report does not name the driver where it should".to_owned())
             }
         }
     }
+}
+
+/// How many waiting threads of a hang's report have the driver's stack. Each that is not idle must have one.
+fn waiters(report: &str) -> usize {
+    let waits = report.split("\n  thread ").skip(1);
+    let waits = waits.filter(|wait| !wait.lines().next().unwrap_or("").contains("(idle server)"));
+    let with_stack = |wait: &&str| {
+        let lines = wait.lines().skip(1);
+        let mut lines = lines.take_while(|line| line.starts_with("    "));
+        lines.any(|line| line.trim_start().starts_with("breaker.sys+"))
+    };
+    waits.filter(with_stack).count()
+}
+
+/// The driver's call stack of a report.
+fn stack_of(report: &str) -> Option<&str> {
+    let (_, rest) = report.split_once("driver call stack:")?;
+    Some(rest.split_once("last calls:")?.0)
 }
 
 /// Code and parameters of a report: `*** STOP 0x000000C4 (0x13, 0x0, 0x0, 0x0) …`.
@@ -153,16 +257,21 @@ fn options(machine: Machine) -> Options {
         ..Options::default()
     };
     match machine {
-        Machine::Usual => usual,
+        Machine::Usual | Machine::Transport => usual,
         Machine::GuardInFront => Options {
             pool_guard: PoolGuard::Start,
             ..usual
         },
         Machine::ForcePending => Options {
-            force_pending: true,
+            rules: usual.rules | Rules::FORCE_PENDING,
+            ..usual
+        },
+        Machine::InvariantMdl => Options {
+            rules: usual.rules | Rules::INVARIANT_MDL_STACK,
             ..usual
         },
         Machine::LowResources => Options {
+            rules: usual.rules | Rules::LOW_RESOURCES,
             low_resources: 10_000,
             ..usual
         },
@@ -178,13 +287,17 @@ fn child(images: &Path, code: &str) -> Result<()> {
     });
     let code = code.parse()?;
     let (rule, _) = breaker_ioctl::rule_of(code).context("no such rule")?;
-    ntsim::boot(options(rule.machine));
-    let load = |name: &str| -> Result<Driver> {
-        let driver = Driver::load(&images.join(name))?;
-        let status = driver.start();
-        ensure!(status >= 0, "DriverEntry of {name} returned {status:#010X}");
-        Ok(driver)
-    };
+    let options = options(rule.machine);
+    let is_off = env::var_os(OFF).is_some();
+    ntsim::boot(if is_off {
+        without(options, rule)
+    } else {
+        options
+    });
+    if rule.machine == Machine::Transport {
+        ntsim::udp::install(TRANSPORT_NAME);
+    }
+    let load = |name: &str| suites::machine::start(&images.join(name));
     let (breaker, below) = (load(DRIVER)?, load(BELOW)?);
     let device = File::open(DEVICE_NAME).context(DEVICE_NAME)?;
     device
@@ -193,6 +306,10 @@ fn child(images: &Path, code: &str) -> Result<()> {
     drop(device);
     breaker.unload()?;
     below.unload()?;
+    if is_off {
+        // What it broke may be a rule about what is left.
+        return Ok(());
+    }
     let left = ntsim::account().total;
     ensure!(left == ntsim::account::Counts::default(), "left: {left}");
     Ok(())

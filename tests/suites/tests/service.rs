@@ -1,10 +1,13 @@
-//! rxce.sys stopped as a service while a client that imports from it lives: exchange.sys, in both orders of loading.
+//! rxce.sys stopped as a service while a client that imports from it lives: exchange.sys, in both orders of loading; and
+//! while one of its completion routines is not over.
 //!
 //! Each scenario is a machine of its own. They need the driver images (`cargo xtask build --all`).
 
 #[path = "peers/client.rs"]
 #[expect(dead_code, reason = "the other suite's client has more")]
 mod client;
+#[path = "service/unload.rs"]
+mod unload;
 
 use std::{
     env,
@@ -12,12 +15,14 @@ use std::{
     process::{Command, ExitCode},
 };
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use exchange_ioctl::Protocol;
 use libtest_mimic::{Arguments, Failed, Trial};
 use ntsim::{Driver, Options, io::status};
+use suites::machine::{nothing_is_left, start};
 
 use client::{Client, TAKE_ALL};
+use unload::Place;
 
 /// Tells a child process which scenario to run, and where the images are.
 const SCENARIO: &str = "SERVICE_SCENARIO";
@@ -37,9 +42,12 @@ const SCENARIOS: &[Scenario] = &[
 fn main() -> ExitCode {
     let Some(name) = env::var_os(SCENARIO) else {
         let trials = ["debug", "release"].into_iter().flat_map(|profile| {
-            SCENARIOS.iter().map(move |(name, _)| {
-                Trial::test(format!("{profile}::{name}"), || parent(profile, name))
-            })
+            let names = SCENARIOS.iter().map(|(name, _)| *name);
+            names
+                .chain(Place::ALL.map(|(name, _)| name))
+                .map(move |name| {
+                    Trial::test(format!("{profile}::{name}"), || parent(profile, name))
+                })
         });
         return libtest_mimic::run(&Arguments::from_args(), trials.collect()).exit_code();
     };
@@ -54,10 +62,7 @@ fn main() -> ExitCode {
 }
 
 fn parent(profile: &str, name: &str) -> Result<(), Failed> {
-    let images = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("../../target/drivers")
-        .join(profile)
-        .join("x86_64");
+    let images = suites::machine::images(profile);
     let output = Command::new("timeout")
         .args(["--kill-after=5", "60"])
         .arg(env::current_exe()?)
@@ -72,33 +77,18 @@ fn parent(profile: &str, name: &str) -> Result<(), Failed> {
 }
 
 fn child(name: &str, images: &Path) -> Result<()> {
+    let (rxce, exchange) = (images.join("rxce.sys"), images.join("exchange.sys"));
+    if let Some((_, place)) = Place::ALL.iter().find(|(known, _)| *known == name) {
+        return unload::run(*place, &rxce, &exchange, |_| Ok(()));
+    }
     let (_, run) = SCENARIOS
         .iter()
         .find(|(known, _)| *known == name)
         .context("no such scenario")?;
     ntsim::boot(Options::default());
     ntsim::udp::install(r"\Device\Udp");
-    run(&images.join("rxce.sys"), &images.join("exchange.sys"))?;
-    let account = ntsim::account();
-    ensure!(
-        account.total == ntsim::account::Counts::default(),
-        "something is left:\n{account}"
-    );
-    Ok(())
-}
-
-fn started(path: &Path) -> Result<Driver> {
-    let driver = match Driver::load(path) {
-        Ok(driver) => driver,
-        Err(error) => bail!("{}: {error}", path.display()),
-    };
-    let answer = driver.start();
-    ensure!(
-        answer == 0,
-        "{} does not start: {answer:#x}",
-        path.display()
-    );
-    Ok(driver)
+    run(&rxce, &exchange)?;
+    nothing_is_left()
 }
 
 fn stop(driver: Driver) -> Result<()> {
@@ -111,8 +101,8 @@ fn build(client: &Client) -> Result<i32> {
 
 /// The service is started first, and a client's transport keeps a handle on its device.
 fn kept(rxce: &Path, exchange: &Path) -> Result<()> {
-    let service = started(rxce)?;
-    let importer = started(exchange)?;
+    let service = start(rxce)?;
+    let importer = start(exchange)?;
     let client = Client::new()?;
     ensure!(build(&client)? == 0, "no address");
     ensure!(
@@ -128,8 +118,8 @@ fn kept(rxce: &Path, exchange: &Path) -> Result<()> {
 
 /// Without a transport the service stops. The importer keeps the image, whose routines refuse.
 fn stopped(rxce: &Path, exchange: &Path) -> Result<()> {
-    let service = started(rxce)?;
-    let importer = started(exchange)?;
+    let service = start(rxce)?;
+    let importer = start(exchange)?;
     let client = Client::new()?;
     ensure!(build(&client)? == 0, "no address");
     client.close_well()?;
@@ -149,8 +139,8 @@ fn stopped(rxce: &Path, exchange: &Path) -> Result<()> {
 
 /// The client is loaded first, and the image with it: a service that is started and stopped later changes nothing.
 fn library(rxce: &Path, exchange: &Path) -> Result<()> {
-    let importer = started(exchange)?;
-    let service = started(rxce)?;
+    let importer = start(exchange)?;
+    let service = start(rxce)?;
     let client = Client::new()?;
     ensure!(build(&client)? == 0, "no address");
     stop(service)?;

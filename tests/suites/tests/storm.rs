@@ -7,7 +7,7 @@
 use std::{
     env,
     fmt::Write as _,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, ExitCode},
     str::FromStr,
     thread,
@@ -17,7 +17,8 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 use conform_ioctl::{DEVICE_NAME, IOCTL_STORM, StormCount, StormFlags, StormRequest, StormResult};
 use libtest_mimic::{Arguments, Failed, Trial};
-use ntsim::{Driver, File, Options, TraceMode};
+use ntsim::{File, Options, Rules, TraceMode, fault, image::Image};
+use suites::machine::images;
 
 /// Tells a child process where the images are; with it come the seed, the flags, the threads and the rounds.
 const IMAGES: &str = "STORM_IMAGES";
@@ -29,14 +30,43 @@ const ROUNDS: &str = "STORM_ROUNDS";
 const PENDING: &str = "STORM_FORCE_PENDING";
 /// Seconds to run fresh seeds for, or `forever`, instead of the tests.
 const SOAK: &str = "STORM_SOAK";
+/// Begins the line that tells how many call stacks failed.
+const POINTS: &str = "points ";
+/// Most storms in one machine until no call stack is new.
+const MOST_REPEATS: u32 = 40;
 /// Real time that one storm gets.
 const LIMIT: Duration = Duration::from_secs(300);
 
 /// A storm that the test command runs.
+#[derive(Clone, Copy)]
 struct Fixed {
     name: &'static str,
     pending: Pending,
     request: StormRequest,
+}
+
+impl Fixed {
+    /// The same with a fault for each new call stack, and fewer rounds, which are repeated until there is no new one.
+    fn with_stacks(&self) -> Self {
+        let flags = self.request.flags.0 | StormFlags::FAULTS | StormFlags::STACKS;
+        Self {
+            request: StormRequest {
+                seed: self.request.seed + 0x100,
+                rounds: 40,
+                flags: StormFlags(flags),
+                ..self.request
+            },
+            ..*self
+        }
+    }
+
+    fn mark(&self) -> &'static str {
+        if self.request.flags.has(StormFlags::STACKS) {
+            ", under faults"
+        } else {
+            ""
+        }
+    }
 }
 
 /// Whether the machine forces requests to pend, as Driver Verifier's option does.
@@ -102,22 +132,20 @@ fn main() -> ExitCode {
     }
 }
 
-fn images(profile: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("../../target/drivers")
-        .join(profile)
-        .join("x86_64")
-}
-
 fn trials(profile: &'static str) -> impl Iterator<Item = Trial> {
-    FIXED.iter().map(move |storm| {
+    // The shipped image again, with a fault for each call stack.
+    let stacks = FIXED
+        .iter()
+        .filter(move |_| profile == "release")
+        .map(Fixed::with_stacks);
+    FIXED.iter().copied().chain(stacks).map(move |storm| {
         let seed = storm.request.seed;
-        let name = format!("{profile}::{} (seed {seed:#x})", storm.name);
+        let name = format!("{profile}::{}{} (seed {seed:#x})", storm.name, storm.mark());
         Trial::test(name, move || {
             let text = run_child(&images(profile), &storm.request, storm.pending)
                 .map_err(|error| Failed::from(format!("{error:#}")))?;
-            println!("{profile}, {}: {text}", storm.name);
-            record(profile, storm, &text)
+            println!("{profile}, {}{}: {text}", storm.name, storm.mark());
+            record(profile, &storm, &text)
         })
     })
 }
@@ -126,7 +154,20 @@ fn trials(profile: &'static str) -> impl Iterator<Item = Trial> {
 fn record(profile: &str, storm: &Fixed, text: &str) -> Result<(), Failed> {
     let torn_down = StormCount::NAMES[StormCount::TornDown as usize];
     let lives = text.split("; ").find(|count| count.ends_with(torn_down));
-    let name = format!("storm of the {profile} image: {}", storm.name);
+    let name = format!(
+        "storm of the {profile} image: {}{}",
+        storm.name,
+        storm.mark()
+    );
+    if storm.request.flags.has(StormFlags::STACKS) {
+        let points = text.lines().find_map(|line| line.strip_prefix(POINTS));
+        let points = points.and_then(|points| points.parse().ok());
+        let points = points
+            .filter(|points| *points != 0)
+            .ok_or("nothing failed")?;
+        evidence::record(evidence::Kind::Swept, &name, points)?;
+        return Ok(());
+    }
     let rounds = storm.request.rounds.into();
     let note = lives.unwrap_or_default();
     evidence::record_with_note(evidence::Kind::Explored, &name, rounds, note)?;
@@ -187,23 +228,54 @@ fn child(images: &Path) -> Result<()> {
     ntsim::boot(Options {
         trace: TraceMode::Ring(2000),
         seed: request.seed,
-        force_pending: env::var_os(PENDING).is_some(),
+        rules: match env::var_os(PENDING) {
+            Some(_) => Rules::USUAL | Rules::FORCE_PENDING,
+            None => Rules::USUAL,
+        },
         ..Options::default()
     });
-    let load = |name: &str| -> Result<Driver> {
-        let path = images.join(name);
-        let driver = Driver::load(&path).with_context(|| {
-            format!(
-                "cannot load {} (made by `cargo xtask build --all`)",
-                path.display()
-            )
-        })?;
-        let status = driver.start();
-        ensure!(status >= 0, "DriverEntry of {name} returned {status:#010X}");
-        Ok(driver)
-    };
+    let load = |name: &str| suites::machine::start(&images.join(name));
     let (rxce, conform) = (load("rxce.sys")?, load("conform.sys")?);
     let device = File::open(DEVICE_NAME).with_context(|| format!("cannot open {DEVICE_NAME}"))?;
+    let result = if request.flags.has(StormFlags::STACKS) {
+        // So many storms take their time; what fails is run again by hand without this.
+        ntsim::trace::set_recording(false);
+        until_nothing_new(&device, request, rxce.image())?
+    } else {
+        once(&device, request)?
+    };
+    drop(device);
+    conform.unload().context("conform.sys")?;
+    rxce.unload().context("rxce.sys")?;
+    at_work(&result)
+}
+
+/// Storms with other seeds until one brings no new call stack that can fail; the last one's result, with what all of them counted.
+fn until_nothing_new(
+    device: &File,
+    mut request: StormRequest,
+    engine: &Image,
+) -> Result<StormResult> {
+    let mut sums = [0; StormCount::NAMES.len()];
+    for _ in 0..MOST_REPEATS {
+        let before = fault::failed_stacks(engine);
+        let mut result = once(device, request)?;
+        for (sum, count) in sums.iter_mut().zip(result.counts) {
+            *sum += count;
+        }
+        let now = fault::failed_stacks(engine);
+        if now == before {
+            println!("{POINTS}{now}");
+            result.counts = sums;
+            return Ok(result);
+        }
+        request.seed += 0x1000;
+    }
+    bail!("new call stacks after {MOST_REPEATS} storms")
+}
+
+/// One storm.
+fn once(device: &File, request: StormRequest) -> Result<StormResult> {
     let output = device
         .ioctl(IOCTL_STORM, &request.to_bytes(), StormResult::SIZE)
         .context("IOCTL_STORM")?;
@@ -219,10 +291,7 @@ fn child(images: &Path) -> Result<()> {
         "only {} rounds",
         result.rounds
     );
-    drop(device);
-    conform.unload().context("conform.sys")?;
-    rxce.unload().context("rxce.sys")?;
-    at_work(&result)
+    Ok(result)
 }
 
 /// A storm in which nothing happened shows nothing.

@@ -7,6 +7,8 @@
 
 #[path = "sweep/child.rs"]
 mod child;
+#[path = "sweep/redirector.rs"]
+mod redirector;
 #[path = "sweep/start.rs"]
 mod start;
 
@@ -48,7 +50,11 @@ fn main() -> ExitCode {
             }
         };
     }
-    let trials = ["debug", "release"].into_iter().flat_map(trials).collect();
+    let trials = ["debug", "release"]
+        .into_iter()
+        .flat_map(trials)
+        .chain(redirector::trials())
+        .collect();
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
 
@@ -121,13 +127,6 @@ fn parse(output: &str) -> Option<Swept> {
         }
     }
     Some(swept)
-}
-
-fn images(profile: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("../../target/drivers")
-        .join(profile)
-        .join("x86_64")
 }
 
 /// One test per scenario, and one for their coverage; if the driver cannot say what it has, that is the one test, and it
@@ -212,17 +211,26 @@ fn coverage(profile: &str, scenarios: &[Arc<Scenario>]) -> Result<()> {
             routine.name()
         );
     }
-    let imported = start::fallible_imports(&images(profile).join("rxce.sys"))?;
+    let imported = start::fallible_imports(&images(profile)?.join("rxce.sys"))?;
     ensure!(imported.len() > 5, "few fallible imports: {imported:?}");
     let never: Vec<&String> = imported.difference(&failed).collect();
     ensure!(never.is_empty(), "never made to fail: {never:?}");
     Ok(())
 }
 
+/// The folder with the images of a profile.
+fn images(profile: &str) -> Result<PathBuf> {
+    if profile == redirector::FORM {
+        redirector::images()
+    } else {
+        Ok(suites::machine::images(profile))
+    }
+}
+
 /// Runs this program as a machine of its own; its output, or why it failed.
 fn run_child(profile: &str, task: &str) -> Result<String, Failed> {
     let mut child = Command::new(env::current_exe()?);
-    child.env(TASK, task).env(IMAGES, images(profile));
+    child.env(TASK, task).env(IMAGES, images(profile)?);
     if profile == "release" {
         child.env(TWICE, "1");
     }

@@ -8,19 +8,19 @@ use object::{
         IMAGE_DLLCHARACTERISTICS_DYNAMIC_BASE, IMAGE_DLLCHARACTERISTICS_FORCE_INTEGRITY,
         IMAGE_DLLCHARACTERISTICS_NX_COMPAT, IMAGE_DLLCHARACTERISTICS_WDM_DRIVER,
         IMAGE_FILE_MACHINE_AMD64, IMAGE_FILE_MACHINE_ARM64, IMAGE_SCN_MEM_EXECUTE,
-        IMAGE_SCN_MEM_WRITE, IMAGE_SUBSYSTEM_NATIVE, ImageOptionalHeader64, ImageSectionHeader,
-        RT_VERSION,
+        IMAGE_SCN_MEM_WRITE, IMAGE_SUBSYSTEM_NATIVE, IMAGE_SUBSYSTEM_WINDOWS_CUI,
+        ImageOptionalHeader64, ImageSectionHeader, RT_VERSION,
     },
     read::pe::{PeFile64, ResourceDirectoryEntryData},
 };
 
 use super::{Expectation, spoil};
-use crate::drivers::{Architecture, PRODUCT};
+use crate::artefacts::{Architecture, PRODUCT};
 
 /// One check.
 pub(super) struct Check {
     pub(super) name: &'static str,
-    /// Asked of test drivers too, or of the product only.
+    /// Which images it is asked of.
     pub(super) scope: Scope,
     pub(super) run: fn(&[u8], &Expectation) -> Result<()>,
     /// Breaks an image so that this check fails, and only this one.
@@ -31,15 +31,21 @@ pub(super) struct Check {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Scope {
     Every,
+    Driver,
     Product,
+    Program,
 }
 
 /// The checks an image has to pass.
 pub(super) fn for_image(expectation: &Expectation) -> impl Iterator<Item = &'static Check> {
     let is_product = expectation.name == PRODUCT;
-    CHECKS
-        .iter()
-        .filter(move |check| is_product || check.scope == Scope::Every)
+    let is_program = expectation.is_program;
+    CHECKS.iter().filter(move |check| match check.scope {
+        Scope::Every => true,
+        Scope::Driver => !is_program,
+        Scope::Product => is_product,
+        Scope::Program => is_program,
+    })
 }
 
 /// Pages are mapped with the protection of their section: sections must not share one.
@@ -63,16 +69,14 @@ const CHECKS: &[Check] = &[
     },
     Check {
         name: "subsystem NATIVE",
-        scope: Scope::Every,
-        run: |image, _| {
-            let header = optional_header(image)?;
-            ensure!(
-                header.subsystem.get(LE) == IMAGE_SUBSYSTEM_NATIVE,
-                "is {}",
-                header.subsystem.get(LE)
-            );
-            Ok(())
-        },
+        scope: Scope::Driver,
+        run: |image, _| subsystem(image, IMAGE_SUBSYSTEM_NATIVE),
+        spoil: spoil::subsystem,
+    },
+    Check {
+        name: "subsystem CONSOLE",
+        scope: Scope::Program,
+        run: |image, _| subsystem(image, IMAGE_SUBSYSTEM_WINDOWS_CUI),
         spoil: spoil::subsystem,
     },
     Check {
@@ -89,7 +93,7 @@ const CHECKS: &[Check] = &[
     },
     Check {
         name: "FORCE_INTEGRITY",
-        scope: Scope::Every,
+        scope: Scope::Driver,
         run: |image, _| has_flag(image, IMAGE_DLLCHARACTERISTICS_FORCE_INTEGRITY),
         spoil: |image| spoil::characteristic(image, IMAGE_DLLCHARACTERISTICS_FORCE_INTEGRITY),
     },
@@ -185,14 +189,14 @@ const CHECKS: &[Check] = &[
         spoil: spoil::pdb_name,
     },
     Check {
-        name: "imports are documented kernel exports",
+        name: "imports are on the list",
         scope: Scope::Every,
         run: imports,
         spoil: spoil::import,
     },
     Check {
         name: "exports are those of the definition file",
-        scope: Scope::Every,
+        scope: Scope::Driver,
         run: exports,
         spoil: spoil::export,
     },
@@ -227,6 +231,12 @@ fn section_at(image: &[u8], address: u32) -> Result<&ImageSectionHeader> {
 fn has_flag(image: &[u8], flag: u16) -> Result<()> {
     let flags = optional_header(image)?.dll_characteristics.get(LE);
     ensure!(flags & flag != 0, "flag {flag:#x} is not set");
+    Ok(())
+}
+
+fn subsystem(image: &[u8], expected: u16) -> Result<()> {
+    let subsystem = optional_header(image)?.subsystem.get(LE);
+    ensure!(subsystem == expected, "is {subsystem}");
     Ok(())
 }
 
@@ -336,6 +346,17 @@ fn fixed_version(image: &[u8]) -> Result<Vec<u8>> {
         .get(OFFSET..OFFSET + SIZE)
         .map(<[u8]>::to_vec)
         .context("the version resource is too short")
+}
+
+/// What is imported from the kernel and the HAL.
+pub(super) fn kernel_imports(image: &[u8]) -> Result<Vec<String>> {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Ok(parse(image)?
+        .imports()?
+        .iter()
+        .filter(|import| ["ntoskrnl.exe", "hal.dll"].contains(&text(import.library()).as_str()))
+        .map(|import| text(import.name()))
+        .collect())
 }
 
 fn imports(image: &[u8], expectation: &Expectation) -> Result<()> {

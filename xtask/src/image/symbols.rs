@@ -16,6 +16,18 @@ pub(super) fn panics(pdb: &Path) -> Result<Vec<String>> {
         .collect())
 }
 
+/// What of the crate `mutants`, or of the driver's routine for it, is in the image.
+pub(super) fn of_mutants(pdb: &Path) -> Result<Vec<String>> {
+    let names = functions(pdb)?;
+    let files = object_files(pdb)?;
+    let names = names.iter().filter(|name| name.contains("SelectMutant"));
+    let files = files.iter().filter(|file| {
+        let name = file.rsplit(['/', '\\']).next().unwrap_or_default();
+        name.starts_with("mutants-") || name.starts_with("mutants.")
+    });
+    Ok(names.chain(files).cloned().collect())
+}
+
 /// The object files and libraries from which something is linked.
 pub(crate) fn object_files(pdb: &Path) -> Result<BTreeSet<String>> {
     let mut file = open(pdb)?;

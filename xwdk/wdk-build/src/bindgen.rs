@@ -56,6 +56,8 @@ impl BuilderExt for Builder {
                     }),
             )
             .clang_args(Config::wdk_bindgen_compiler_flags())
+            // Tells the overlay's headers that they are read for Rust.
+            .clang_arg("-D__BINDGEN__")
             // Deprecated in the WDK: use ExAllocatePool2. Upstream leaves them out as well.
             .blocklist_item("ExAllocatePoolWithTag")
             .blocklist_item("ExAllocatePoolWithQuotaTag")

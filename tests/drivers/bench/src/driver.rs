@@ -2,11 +2,12 @@
 
 use core::{
     cell::UnsafeCell,
+    ops::RangeInclusive,
     ptr,
     sync::atomic::{AtomicPtr, Ordering},
 };
 
-use bench_ioctl::Command;
+use bench_ioctl::{Command, Provider};
 use client_nt::{
     control::{Commands, Output, create_device},
     event::Event,
@@ -18,29 +19,44 @@ use wdk_sys::{
     BOOLEAN, DEVICE_OBJECT, DO_DEVICE_INITIALIZING, DRIVER_OBJECT, FILE_DEVICE_NETWORK,
     IRP_MJ_CLEANUP, IRP_MJ_CLOSE, IRP_MJ_CREATE, IRP_MJ_INTERNAL_DEVICE_CONTROL, NTSTATUS,
     PCUNICODE_STRING, PDEVICE_OBJECT, PDRIVER_OBJECT, PIRP, STATUS_INVALID_PARAMETER,
-    STATUS_SUCCESS,
+    STATUS_SUCCESS, UNICODE_STRING,
     ntddk::{IoCreateDevice, IoDeleteDevice, IoDeleteSymbolicLink},
 };
 
-use crate::{measure, rig::Rig, transport};
+use crate::{
+    contest::{self, Pair},
+    measure,
+    rig::Rig,
+    transport::{self, Sends},
+};
 
 #[expect(clippy::cast_possible_truncation, reason = "a few dozen bytes")]
 const EXTENSION_LEN: u32 = size_of::<State>() as u32;
 
 /// The control device's extension.
 struct State {
-    /// Signalled while nobody uses `rig`.
+    /// Signalled while nobody uses `work`.
     free: Event,
-    rig: UnsafeCell<Option<Rig>>,
+    work: UnsafeCell<Work>,
+}
+
+/// What is built.
+struct Work {
+    rig: Option<Rig>,
+    pair: Option<Pair>,
 }
 
 /// A dispatch routine.
 type Routine = unsafe extern "C" fn(PDEVICE_OBJECT, PIRP) -> NTSTATUS;
 
-/// The transport's device.
-static TRANSPORT: AtomicPtr<DEVICE_OBJECT> = AtomicPtr::new(ptr::null_mut());
+/// The device of the transport that completes sends.
+static NULL: AtomicPtr<DEVICE_OBJECT> = AtomicPtr::new(ptr::null_mut());
+/// The device of the one that pends them.
+static PENDING: AtomicPtr<DEVICE_OBJECT> = AtomicPtr::new(ptr::null_mut());
+/// The control device.
+static CONTROL_DEVICE: AtomicPtr<DEVICE_OBJECT> = AtomicPtr::new(ptr::null_mut());
 
-/// The control device's routines for the requests that both devices get.
+/// The control device's routines for the requests that all devices get.
 static CONTROL: ControlRoutines = ControlRoutines(UnsafeCell::new([None; 3]));
 
 struct ControlRoutines(UnsafeCell<[Option<Routine>; 3]>);
@@ -48,7 +64,7 @@ struct ControlRoutines(UnsafeCell<[Option<Routine>; 3]>);
 // SAFETY: Written by the entry, before a device can be opened; only read afterwards.
 unsafe impl Sync for ControlRoutines {}
 
-/// The requests that both devices get, in the order of [`CONTROL`].
+/// The requests that all devices get, in the order of [`CONTROL`].
 const SHARED: [u32; 3] = [IRP_MJ_CREATE, IRP_MJ_CLEANUP, IRP_MJ_CLOSE];
 
 /// Entry of the driver.
@@ -73,7 +89,10 @@ pub(crate) unsafe extern "system" fn driver_entry(
             let extension = extension.cast::<State>();
             let state = State {
                 free: Event::uninitialised(),
-                rig: UnsafeCell::new(None),
+                work: UnsafeCell::new(Work {
+                    rig: None,
+                    pair: None,
+                }),
             };
             // SAFETY: Of this size, aligned as pool is, and not yet used: the device is still initialising.
             unsafe { extension.write(state) };
@@ -86,30 +105,21 @@ pub(crate) unsafe extern "system" fn driver_entry(
     if let Err(status) = created {
         return status;
     }
-    let control = driver.DeviceObject;
-    if let Err(status) = create_transport(driver) {
-        delete(control);
-        return status;
+    CONTROL_DEVICE.store(driver.DeviceObject, Ordering::Release);
+    take_over(driver);
+    let created = create_transport(driver, unicode!(bench_ioctl::TRANSPORT_NAME), &NULL)
+        .and_then(|()| create_transport(driver, unicode!(bench_ioctl::PENDING_NAME), &PENDING));
+    match created {
+        Ok(()) => STATUS_SUCCESS,
+        Err(status) => {
+            delete_all();
+            status
+        }
     }
-    STATUS_SUCCESS
 }
 
-fn create_transport(driver: &mut DRIVER_OBJECT) -> Result {
-    let mut name = unicode!(bench_ioctl::TRANSPORT_NAME);
-    let mut device: *mut DEVICE_OBJECT = ptr::null_mut();
-    // SAFETY: The name is copied.
-    check(unsafe {
-        IoCreateDevice(
-            driver,
-            0,
-            &raw mut name,
-            FILE_DEVICE_NETWORK,
-            0,
-            BOOLEAN::from(false),
-            &raw mut device,
-        )
-    })?;
-    TRANSPORT.store(device, Ordering::Release);
+/// Puts [`dispatch`] in front of the control device's routines.
+fn take_over(driver: &mut DRIVER_OBJECT) {
     // SAFETY: Nobody reads it yet.
     let control = unsafe { &mut *CONTROL.0.get() };
     for (saved, major) in control.iter_mut().zip(SHARED) {
@@ -123,16 +133,39 @@ fn create_transport(driver: &mut DRIVER_OBJECT) -> Result {
     if let Some(slot) = slot {
         *slot = Some(dispatch);
     }
+}
+
+fn create_transport(
+    driver: &mut DRIVER_OBJECT,
+    mut name: UNICODE_STRING,
+    place: &AtomicPtr<DEVICE_OBJECT>,
+) -> Result {
+    let mut device: *mut DEVICE_OBJECT = ptr::null_mut();
+    // SAFETY: The name is copied.
+    check(unsafe {
+        IoCreateDevice(
+            driver,
+            0,
+            &raw mut name,
+            FILE_DEVICE_NETWORK,
+            0,
+            BOOLEAN::from(false),
+            &raw mut device,
+        )
+    })?;
+    place.store(device, Ordering::Release);
     // SAFETY: Just created.
     unsafe { (*device).Flags &= !DO_DEVICE_INITIALIZING };
     Ok(())
 }
 
-/// The transport's requests, and those of the control device for which both have a routine.
+/// The transports' requests, and those of the control device for which they have a routine, too.
 unsafe extern "C" fn dispatch(device: PDEVICE_OBJECT, irp: PIRP) -> NTSTATUS {
-    if device == TRANSPORT.load(Ordering::Acquire) {
-        // SAFETY: As the I/O manager calls this routine.
-        return unsafe { transport::dispatch(irp) };
+    for (transport, sends) in [(&NULL, Sends::Complete), (&PENDING, Sends::Pend)] {
+        if device == transport.load(Ordering::Acquire) {
+            // SAFETY: As the I/O manager calls this routine.
+            return unsafe { transport::dispatch(irp, sends) };
+        }
     }
     // SAFETY: The entry has written it.
     let control = unsafe { &*CONTROL.0.get() };
@@ -163,12 +196,8 @@ unsafe extern "C" fn dispatch(device: PDEVICE_OBJECT, irp: PIRP) -> NTSTATUS {
 struct Bench;
 
 impl Commands for Bench {
-    fn check_lengths(code: u32, input: usize, _output: usize) -> Result {
-        if code == bench_ioctl::IOCTL_BENCH && input == Command::SIZE {
-            Ok(())
-        } else {
-            Err(STATUS_INVALID_PARAMETER)
-        }
+    fn lengths(code: u32) -> Option<(RangeInclusive<usize>, usize)> {
+        bench_ioctl::lengths(code)
     }
 
     unsafe fn execute(
@@ -185,22 +214,24 @@ impl Commands for Bench {
         let state = unsafe { &*extension.cast::<State>() };
         state.free.wait();
         // SAFETY: One thread at a time comes past the event, until it sets it again.
-        let result = execute(unsafe { &mut *state.rig.get() }, command, output.as_mut());
+        let result = execute(unsafe { &mut *state.work.get() }, command, output.as_mut());
         state.free.set();
         result
     }
 }
 
-fn execute(rig: &mut Option<Rig>, command: Command, output: &mut [u8]) -> Result<usize> {
+fn execute(work: &mut Work, command: Command, output: &mut [u8]) -> Result<usize> {
+    let answer = output.get_mut(..command.answer_len());
+    let answer = answer.ok_or(STATUS_INVALID_PARAMETER)?;
     match command {
         Command::Resize(0) => {
-            *rig = None;
+            work.rig = None;
             Ok(0)
         }
         Command::Resize(count) => {
-            let rig = match rig {
+            let rig = match &mut work.rig {
                 Some(rig) => rig,
-                none => none.insert(Rig::new()?),
+                none => none.insert(Rig::new(Provider::Null)?),
             };
             rig.resize(count)?;
             Ok(0)
@@ -211,38 +242,55 @@ fn execute(rig: &mut Option<Rig>, command: Command, output: &mut [u8]) -> Result
             each,
             ..
         } => {
-            let rig = rig.as_ref().ok_or(STATUS_INVALID_PARAMETER)?;
-            let answer = output.get_mut(..command.answer_len());
-            let answer = answer.ok_or(STATUS_INVALID_PARAMETER)?;
+            let rig = work.rig.as_ref().ok_or(STATUS_INVALID_PARAMETER)?;
             measure::run(rig, operation, pick, each, answer)
+        }
+        Command::Pair { provider, circuits } => {
+            work.pair = None;
+            if circuits > 0 {
+                work.pair = Some(Pair::new(provider, circuits)?);
+            }
+            Ok(0)
+        }
+        Command::Contest { contest, each, .. } => {
+            let pair = work.pair.as_ref().ok_or(STATUS_INVALID_PARAMETER)?;
+            pair.run(contest, each, answer)
+        }
+        Command::Stream {
+            bytes,
+            circuits,
+            sends,
+            ..
+        } => {
+            let pair = work.pair.as_ref().ok_or(STATUS_INVALID_PARAMETER)?;
+            pair.stream(bytes, circuits, sends, answer)
+        }
+        Command::Count { side, step } => {
+            let pair = work.pair.as_ref().ok_or(STATUS_INVALID_PARAMETER)?;
+            pair.count(side, step)?;
+            Ok(0)
+        }
+        Command::Floor { each, .. } => {
+            contest::without_clients(PENDING.load(Ordering::Acquire), each, answer)
         }
     }
 }
 
-fn delete(control: PDEVICE_OBJECT) {
+/// Deletes what was created: no handle is open.
+fn delete_all() {
     let mut link = unicode!(bench_ioctl::LINK_NAME);
     // SAFETY: The link of `create_device`.
     let _ = unsafe { IoDeleteSymbolicLink(&raw mut link) };
-    // SAFETY: Ours; no handle is open.
-    unsafe { IoDeleteDevice(control) };
+    for place in [&NULL, &PENDING, &CONTROL_DEVICE] {
+        let device = place.swap(ptr::null_mut(), Ordering::AcqRel);
+        if !device.is_null() {
+            // SAFETY: Ours, deleted once; the programs' commands have taken the circuits down, or they are leaks.
+            unsafe { IoDeleteDevice(device) };
+        }
+    }
 }
 
 /// Takes everything down. The system calls it when no handle is open any more.
-unsafe extern "C" fn unload(driver: PDRIVER_OBJECT) {
-    let transport = TRANSPORT.swap(ptr::null_mut(), Ordering::AcqRel);
-    // SAFETY: The list of our devices: the newest comes first.
-    let newest = unsafe { (*driver).DeviceObject };
-    let control = if newest == transport && !newest.is_null() {
-        // SAFETY: As above.
-        unsafe { (*newest).NextDevice }
-    } else {
-        newest
-    };
-    if !transport.is_null() {
-        // SAFETY: Ours; the programs' commands have taken the circuits down, or they are leaks.
-        unsafe { IoDeleteDevice(transport) };
-    }
-    if !control.is_null() {
-        delete(control);
-    }
+unsafe extern "C" fn unload(_driver: PDRIVER_OBJECT) {
+    delete_all();
 }

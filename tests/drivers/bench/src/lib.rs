@@ -1,11 +1,15 @@
-//! `bench.sys`: measures `rxce.sys` from inside the kernel, over a transport that does nothing. The commands are those of
+//! `bench.sys`: measures `rxce.sys` from inside the kernel, against a client written by hand. The commands are those of
 //! `bench-ioctl`.
 //!
 //! ```text
-//! driver     entry, unload, the two devices
-//! transport  the TDI transport: it completes every request inside its dispatch routine
-//! rig        a transport, an address, a connection and any number of circuits
-//! measure    the clock around the engine's routines
+//! driver     entry, unload, the devices
+//! transport  the TDI transports: they complete a request inside its dispatch routine, or when the bench says so
+//! client     what the engine and the hand-written client can both do, and what they tell the bench
+//! rig        the engine: a transport, an address, a connection and any number of circuits
+//! floor      the hand-written client: the same requests, and no engine
+//! measure    the clock around the engine's routines, while many circuits are alive
+//! contest    the clock around both clients in turn
+//! together   two threads at once
 //! ```
 #![no_std]
 #![deny(
@@ -21,9 +25,13 @@ extern crate alloc;
 // Panics cannot happen (see the lints); the language wants a handler nevertheless.
 extern crate wdk_panic;
 
+mod client;
+mod contest;
 mod driver;
+mod floor;
 mod measure;
 mod rig;
+mod together;
 mod transport;
 
 use wdk_alloc::WdkAllocator;

@@ -8,26 +8,24 @@ use client_nt::{
     pool::Bytes,
     status::{Result, check},
 };
-use rxce_client::{
-    RxCeInitiateVCDisconnect, RxCeQueryInformation, RxCeSend, RxCeTearDownVC, TDI_PROVIDER_INFO,
-};
+use rxce_client::{TDI_PROVIDER_INFO, enumeration};
 use wdk_sys::{
-    STATUS_INSUFFICIENT_RESOURCES, STATUS_INVALID_PARAMETER,
+    STATUS_INSUFFICIENT_RESOURCES, STATUS_INVALID_PARAMETER, STATUS_PROCEDURE_NOT_FOUND,
     ntddk::{IoAllocateIrp, IoFreeIrp},
 };
 
-use crate::rig::Rig;
+use crate::{
+    client::{Client as _, SHORT},
+    rig::{Rig, engine},
+};
 
 const TAG: u32 = u32::from_le_bytes(*b"Benc");
-
-/// Bytes of a send.
-const LENGTH: usize = 64;
 
 /// Bytes of the block of [`kernel_alone`].
 const BLOCK: usize = 56;
 
 /// `RxCeTransportProviderInformation`.
-const PROVIDER_INFORMATION: i32 = 1;
+const PROVIDER_INFORMATION: u32 = 1;
 
 /// Chooses circuits.
 struct Picker {
@@ -81,7 +79,7 @@ impl Picker {
 }
 
 /// The time-stamp counter.
-fn now() -> u64 {
+pub(crate) fn now() -> u64 {
     // SAFETY: Every x64 processor has it.
     unsafe { _rdtsc() }
 }
@@ -99,9 +97,9 @@ pub(crate) fn run(
     answer: &mut [u8],
 ) -> Result<usize> {
     let mut picker = Picker::new(rig.live(), pick)?;
-    let mut memory = Bytes::try_new(LENGTH, TAG)?;
+    let mut memory = Bytes::try_new(SHORT as usize, TAG)?;
     // SAFETY: The memory outlives the MDL.
-    let mdl = unsafe { Mdl::over(memory.as_mut_ptr(), LENGTH) }?;
+    let mdl = unsafe { Mdl::over(memory.as_mut_ptr(), SHORT as usize) }?;
     let mut written = 0_usize;
     for batch in answer.chunks_exact_mut(operation.columns().saturating_mul(8)) {
         let ticks = match operation {
@@ -128,26 +126,18 @@ fn look_ups(rig: &Rig, picker: &mut Picker, each: u32) -> Result<u64> {
     for _ in 0..each {
         let vc = rig.circuit(picker.next())?;
         let buffer = (&raw mut info).cast();
-        #[expect(
-            clippy::allow_attributes,
-            reason = "an enumeration of C is signed for some compilers"
-        )]
-        #[allow(clippy::useless_conversion, reason = "as above")]
-        let class = PROVIDER_INFORMATION.try_into().unwrap_or_default();
-        // SAFETY: The circuit is built, and the buffer is as long as stated.
-        check(unsafe { RxCeQueryInformation(vc, class, buffer, LENGTH) })?;
+        let class = enumeration(PROVIDER_INFORMATION);
+        engine!(rig, QueryInformation(vc, class, buffer, LENGTH))?;
     }
     Ok(now().wrapping_sub(began))
 }
 
 fn sends(rig: &Rig, picker: &mut Picker, each: u32, mdl: &Mdl) -> Result<u64> {
-    #[expect(clippy::cast_possible_truncation, reason = "64 bytes")]
-    const BYTES: u32 = LENGTH as u32;
     let began = now();
     for _ in 0..each {
-        let vc = rig.circuit(picker.next())?;
-        // SAFETY: The circuit is built; the transport has ended the send when the routine returns.
-        check(unsafe { RxCeSend(vc, 0, mdl.as_ptr(), BYTES, ptr::null_mut()) })?;
+        let (index, mdl) = (picker.next(), mdl.as_ptr());
+        // SAFETY: The transport has ended the send when the routine returns.
+        unsafe { rig.send(index, mdl, SHORT, ptr::null_mut()) }?;
     }
     Ok(now().wrapping_sub(began))
 }
@@ -156,15 +146,12 @@ fn cycles(rig: &Rig, picker: &mut Picker, each: u32) -> Result<[u64; 4]> {
     let mut sums = [0_u64; 4];
     for _ in 0..each {
         let index = picker.next();
-        let vc = rig.circuit(index)?;
         let began = now();
-        // SAFETY: The circuit is built.
-        check(unsafe { RxCeInitiateVCDisconnect(vc) })?;
+        rig.disconnect(index)?;
         let initiated = now();
-        // SAFETY: As above.
-        check(unsafe { RxCeTearDownVC(vc) })?;
+        rig.tear_down(index)?;
         let gone = now();
-        rig.build_circuit(index)?;
+        rig.build(index)?;
         let built = now();
         kernel_alone()?;
         let ended = now();

@@ -15,6 +15,9 @@ pub const DEVICE_NAME: &str = r"\Device\Breaker";
 /// The device for requests, of a second copy of the driver: a stack has more than one driver.
 pub const BELOW_NAME: &str = r"\Device\BreakerBelow";
 
+/// The device of the transport, where a rule needs one.
+pub const TRANSPORT_NAME: &str = r"\Device\Udp";
+
 /// Whether to break the rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Twin {
@@ -59,8 +62,8 @@ pub fn rule_of(code: u32) -> Option<(&'static Rule, Twin)> {
 pub enum Stop {
     /// A bug check: its code, and those of its four parameters that are known beforehand.
     BugCheck(u32, [Option<u64>; 4]),
-    /// Nothing can go on any more.
-    Hang,
+    /// Nothing can go on any more; so many threads of the driver wait.
+    Hang(usize),
 }
 
 /// Settings of the machine that some rules need.
@@ -74,6 +77,10 @@ pub enum Machine {
     ForcePending,
     /// Low resources: everything that can fail does.
     LowResources,
+    /// Buffers of requests must not change.
+    InvariantMdl,
+    /// With a transport for datagrams, [`TRANSPORT_NAME`].
+    Transport,
 }
 
 /// A rule that the driver breaks.

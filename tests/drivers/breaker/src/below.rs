@@ -5,14 +5,17 @@ use core::{
     sync::atomic::{AtomicPtr, Ordering},
 };
 
+use client_nt::access;
 use wdk_sys::{
-    IRP, IRP_MJ_INTERNAL_DEVICE_CONTROL, IRP_MJ_READ, NTSTATUS, PDEVICE_OBJECT, PIRP, PVOID,
-    STATUS_PENDING, STATUS_SUCCESS, STATUS_UNSUCCESSFUL,
+    IRP, IRP_MJ_CREATE, IRP_MJ_INTERNAL_DEVICE_CONTROL, IRP_MJ_READ, IRP_MJ_WRITE, NTSTATUS,
+    PDEVICE_OBJECT, PIRP, PVOID, STATUS_ACCESS_DENIED, STATUS_PENDING, STATUS_SUCCESS,
+    STATUS_UNSUCCESSFUL,
 };
 
 use crate::{
-    nt::{DISPATCH, nt, peek, sleep},
+    nt::{DEVICE, DISPATCH, at, nt, peek, settle},
     request::{Below, complete, current, finish, mark_pending, next, set_cancel_routine},
+    thread,
     unicode::unicode,
 };
 
@@ -30,8 +33,10 @@ pub(crate) const PENDING_UNMARKED: u8 = 4;
 pub(crate) const MARKED_NOT_PENDING: u8 = 5;
 /// Completes with success, returns a failure.
 pub(crate) const ANOTHER_STATUS: u8 = 6;
+/// TDI_SEND: as [`PEND`].
+pub(crate) const SEND: u8 = 7;
 /// Completes, returns -1.
-pub(crate) const MINUS_ONE: u8 = 7;
+pub(crate) const MINUS_ONE: u8 = 22;
 /// Does nothing.
 pub(crate) const FORGET: u8 = 8;
 /// Completes, returns at a raised IRQL.
@@ -62,6 +67,36 @@ pub(crate) const PASS_ON_ROUTINE: u8 = 19;
 pub(crate) const PASS_ON_UNPROPAGATED: u8 = 20;
 /// ... and with one that does.
 pub(crate) const PASS_ON_PROPAGATED: u8 = 21;
+
+/// Gives the request to the kernel's routine for what a driver does not support, ...
+pub(crate) const DEFAULT: u8 = 23;
+/// ... above `DISPATCH_LEVEL`.
+pub(crate) const DEFAULT_ABOVE_DISPATCH: u8 = 24;
+
+/// IRP_MJ_PNP, for which this driver has no routine of its own.
+pub(crate) const UNSUPPORTED: usize = wdk_sys::IRP_MJ_PNP as usize;
+
+/// Calls the kernel's routine for what a driver does not support.
+fn pass_to_default(device: PDEVICE_OBJECT, irp: PIRP) -> NTSTATUS {
+    // SAFETY: The device that the request was sent to.
+    let driver = unsafe { (*device).DriverObject };
+    // SAFETY: Its driver, which does not change.
+    let routine = unsafe { (*driver).MajorFunction }
+        .get(UNSUPPORTED)
+        .copied()
+        .flatten();
+    routine.map_or(STATUS_UNSUCCESSFUL, |routine| {
+        // SAFETY: A dispatch routine, with a request of ours that nobody has completed.
+        unsafe { routine(device, irp) }
+    })
+}
+
+/// Pends, and is completed by a thread of its own.
+pub(crate) const COMPLETE_ELSEWHERE: u8 = 25;
+
+unsafe extern "C" fn complete_it(irp: PVOID) {
+    complete(irp.cast(), STATUS_SUCCESS);
+}
 
 /// SL_PENDING_RETURNED; SL_INVOKE_ON_SUCCESS, _ERROR and _CANCEL.
 const PENDING_RETURNED: u8 = 0x01;
@@ -115,14 +150,21 @@ static PENDING: AtomicPtr<IRP> = AtomicPtr::new(ptr::null_mut());
 pub(crate) unsafe extern "C" fn cancel(_device: PDEVICE_OBJECT, _irp: PIRP) {}
 
 /// Dispatch routine of all major functions.
-pub(crate) unsafe extern "C" fn dispatch(_device: PDEVICE_OBJECT, irp: PIRP) -> NTSTATUS {
+pub(crate) unsafe extern "C" fn dispatch(device: PDEVICE_OBJECT, irp: PIRP) -> NTSTATUS {
     let stack = current(irp);
     let major = u32::from(stack.MajorFunction);
-    if major != IRP_MJ_INTERNAL_DEVICE_CONTROL && major != IRP_MJ_READ {
+    // SAFETY: A create request, in the thread that opens. What this driver is for stops the machine.
+    if major == IRP_MJ_CREATE && unsafe { access::is_refused(irp) } {
+        return complete(irp, STATUS_ACCESS_DENIED);
+    }
+    if !matches!(
+        major,
+        IRP_MJ_INTERNAL_DEVICE_CONTROL | IRP_MJ_READ | IRP_MJ_WRITE
+    ) {
         return complete(irp, STATUS_SUCCESS);
     }
     match stack.MinorFunction {
-        PEND => {
+        PEND | SEND => {
             mark_pending(irp);
             PENDING.store(irp, Ordering::SeqCst);
             STATUS_PENDING
@@ -179,11 +221,19 @@ pub(crate) unsafe extern "C" fn dispatch(_device: PDEVICE_OBJECT, irp: PIRP) -> 
             set_cancel_routine(irp, Some(cancel));
             complete(irp, STATUS_SUCCESS)
         }
+        COMPLETE_ELSEWHERE => {
+            mark_pending(irp);
+            let thread = thread::start(complete_it, irp);
+            nt!(ObfDereferenceObject(thread));
+            STATUS_PENDING
+        }
+        DEFAULT => pass_to_default(device, irp),
+        DEFAULT_ABOVE_DISPATCH => at(DEVICE, || pass_to_default(device, irp)),
         how @ PASS_ON..=PASS_ON_PROPAGATED => pass_on(irp, how),
         TOUCH_AFTERWARDS => {
             let status = complete(irp, STATUS_SUCCESS);
             // The other thread has it back by then.
-            sleep(100);
+            settle();
             peek(irp.cast::<u8>());
             status
         }

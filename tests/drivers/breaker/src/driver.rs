@@ -38,7 +38,8 @@ pub(crate) unsafe extern "system" fn driver_entry(
             STATUS_SUCCESS
         }
         Err(STATUS_OBJECT_NAME_COLLISION) => {
-            for routine in &mut object.MajorFunction {
+            // The last function keeps the kernel's routine.
+            for routine in object.MajorFunction.iter_mut().take(below::UNSUPPORTED) {
                 *routine = Some(below::dispatch);
             }
             match create_device(driver, unicode!(breaker_ioctl::BELOW_NAME)) {

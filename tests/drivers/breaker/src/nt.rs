@@ -130,6 +130,11 @@ pub(crate) fn sleep(milliseconds: i64) {
     nt!(KeDelayExecutionThread(KERNEL_MODE, 0, &raw mut limit));
 }
 
+/// Sleeps until no other thread has anything to do: simulated time jumps when all threads wait, and takes a minute before that.
+pub(crate) fn settle() {
+    sleep(60_000);
+}
+
 /// A relative time.
 pub(crate) fn milliseconds_from_now(milliseconds: i64) -> wdk_sys::LARGE_INTEGER {
     wdk_sys::LARGE_INTEGER {

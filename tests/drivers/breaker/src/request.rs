@@ -120,6 +120,19 @@ impl Below {
         Self { file, device }
     }
 
+    /// The device of a file object, of which it takes a reference over.
+    pub(crate) fn of(file: PFILE_OBJECT) -> Self {
+        Self {
+            file,
+            device: nt!(IoGetRelatedDeviceObject(file)),
+        }
+    }
+
+    /// Its file object.
+    pub(crate) fn file(&self) -> PFILE_OBJECT {
+        self.file
+    }
+
     /// A request of our own for it, with room for some stack locations.
     pub(crate) fn request(&self, locations: i8) -> Request {
         Request {

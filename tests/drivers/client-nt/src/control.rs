@@ -1,21 +1,23 @@
 //! The device of a driver that programs control: who may open it, the lengths of a request, and the hand-over of each
 //! request to a system worker thread, because it waits for the network and the engine's routines want such a thread.
 
-use core::ptr;
+use core::{ops::RangeInclusive, ptr};
 
 use wdk_sys::{
     _WORK_QUEUE_TYPE::DelayedWorkQueue,
     BOOLEAN, DEVICE_OBJECT, DRIVER_OBJECT, FILE_DEVICE_SECURE_OPEN, FILE_DEVICE_UNKNOWN,
     IRP_MJ_CLEANUP, IRP_MJ_CLOSE, IRP_MJ_CREATE, IRP_MJ_DEVICE_CONTROL, NTSTATUS, PDEVICE_OBJECT,
-    PIO_WORKITEM, PIRP, PVOID, SECURITY_SUBJECT_CONTEXT, STATUS_ACCESS_DENIED,
-    STATUS_INSUFFICIENT_RESOURCES, STATUS_PENDING, STATUS_SUCCESS, ULONG, UNICODE_STRING,
+    PIO_WORKITEM, PIRP, PVOID, STATUS_ACCESS_DENIED, STATUS_BUFFER_TOO_SMALL,
+    STATUS_INSUFFICIENT_RESOURCES, STATUS_INVALID_DEVICE_REQUEST, STATUS_INVALID_PARAMETER,
+    STATUS_PENDING, STATUS_SUCCESS, ULONG, UNICODE_STRING,
     ntddk::{
         IoAllocateWorkItem, IoCreateDevice, IoCreateSymbolicLink, IoDeleteDevice, IoFreeWorkItem,
-        IoQueueWorkItem, SeCaptureSubjectContext, SeReleaseSubjectContext, SeTokenIsAdmin,
+        IoQueueWorkItem,
     },
 };
 
 use crate::{
+    access,
     irp::Irp,
     pool::Bytes,
     status::{Result, check},
@@ -26,12 +28,9 @@ const TAG_INPUT: ULONG = ULONG::from_le_bytes(*b"ClIn");
 
 /// What a driver does with the requests for its device.
 pub trait Commands {
-    /// Checks the lengths of a request before anything is done for it.
-    ///
-    /// # Errors
-    ///
-    /// The status that the request is completed with.
-    fn check_lengths(code: u32, input: usize, output: usize) -> Result;
+    /// The lengths of input that a control code takes, and the least room for its output; nothing for a code that is not
+    /// one. They are checked before anything is done for a request.
+    fn lengths(code: u32) -> Option<(RangeInclusive<usize>, usize)>;
 
     /// A handle is opened.
     ///
@@ -61,8 +60,8 @@ pub trait Commands {
     ///
     /// # Safety
     ///
-    /// `device` is the driver's own, `irp` a device-control request with these parts, checked by
-    /// [`Self::check_lengths`].
+    /// `device` is the driver's own, `irp` a device-control request with these parts, whose lengths are those of
+    /// [`Self::lengths`].
     unsafe fn execute(
         device: PDEVICE_OBJECT,
         irp: &Irp,
@@ -70,6 +69,27 @@ pub trait Commands {
         input: &[u8],
         output: Output,
     ) -> Result<usize>;
+}
+
+/// Checks a request against the lengths that its code has.
+///
+/// # Errors
+///
+/// `STATUS_INVALID_DEVICE_REQUEST` for a code without any, `STATUS_INVALID_PARAMETER` for an input of another length,
+/// `STATUS_BUFFER_TOO_SMALL` for too little room.
+pub fn check_lengths(
+    lengths: Option<(RangeInclusive<usize>, usize)>,
+    input: usize,
+    output: usize,
+) -> Result {
+    let (inputs, least_output) = lengths.ok_or(STATUS_INVALID_DEVICE_REQUEST)?;
+    if !inputs.contains(&input) {
+        return Err(STATUS_INVALID_PARAMETER);
+    }
+    if output < least_output {
+        return Err(STATUS_BUFFER_TOO_SMALL);
+    }
+    Ok(())
 }
 
 /// A request's system buffer, for the output.
@@ -163,33 +183,17 @@ pub fn create_device<C: Commands>(
 type Routine = unsafe extern "C" fn(PDEVICE_OBJECT, PIRP) -> NTSTATUS;
 
 /// `IRP_MJ_CREATE`: administrators only.
-///
-/// `IoCreateDeviceSecure` would say the same in a security descriptor, but it is no export of the kernel.
 unsafe extern "C" fn create<C: Commands>(device: PDEVICE_OBJECT, irp: PIRP) -> NTSTATUS {
-    // SAFETY: The I/O manager hands the request over.
+    // SAFETY: The I/O manager hands the request over, in the thread that opens.
+    let refused = unsafe { access::is_refused(irp) };
+    // SAFETY: As above.
     let irp = unsafe { Irp::from_raw(irp) };
-    if irp.is_from_user() && !caller_is_administrator() {
+    if refused {
         return irp.complete(STATUS_ACCESS_DENIED, 0);
     }
     // SAFETY: As the I/O manager calls this routine.
     let opened = unsafe { C::open(device, &irp) };
     irp.complete(opened.err().unwrap_or(STATUS_SUCCESS), 0)
-}
-
-fn caller_is_administrator() -> bool {
-    let mut context = SECURITY_SUBJECT_CONTEXT::default();
-    // SAFETY: Fills the structure; released below.
-    unsafe { SeCaptureSubjectContext(&raw mut context) };
-    let token = if context.ClientToken.is_null() {
-        context.PrimaryToken
-    } else {
-        context.ClientToken
-    };
-    // SAFETY: The captured context keeps the token alive.
-    let administrator = unsafe { SeTokenIsAdmin(token) } != 0;
-    // SAFETY: Captured above.
-    unsafe { SeReleaseSubjectContext(&raw mut context) };
-    administrator
 }
 
 /// `IRP_MJ_CLEANUP`.
@@ -213,7 +217,7 @@ unsafe extern "C" fn device_control<C: Commands>(device: PDEVICE_OBJECT, irp: PI
     let mut irp = unsafe { Irp::from_raw(irp) };
     // SAFETY: It is a device-control request.
     let control = unsafe { irp.control() };
-    if let Err(status) = C::check_lengths(control.code, control.input, control.output) {
+    if let Err(status) = check_lengths(C::lengths(control.code), control.input, control.output) {
         return irp.complete(status, 0);
     }
     // SAFETY: Our device.
@@ -251,7 +255,7 @@ unsafe extern "C" fn work<C: Commands>(device: PDEVICE_OBJECT, context: PVOID) {
 
 /// # Safety
 ///
-/// A device-control request, checked by [`Commands::check_lengths`], and our device.
+/// A device-control request with checked lengths, and our device.
 unsafe fn carry_out<C: Commands>(device: PDEVICE_OBJECT, irp: &Irp) -> Result<usize> {
     // SAFETY: Forwarded from this function's `# Safety` section.
     let control = unsafe { irp.control() };

@@ -5,8 +5,6 @@ use wdk_sys::{
     ntddk::IofCompleteRequest,
 };
 
-use super::event::KERNEL_MODE;
-
 #[expect(clippy::cast_possible_truncation, reason = "the constant is 1")]
 const PENDING_RETURNED: u8 = SL_PENDING_RETURNED as u8;
 #[expect(clippy::cast_possible_truncation, reason = "the constant is 0")]
@@ -49,12 +47,6 @@ impl Irp {
     /// Gives the request to someone who calls [`Self::from_raw`] again.
     pub const fn into_raw(self) -> PIRP {
         self.0
-    }
-
-    /// Whether it comes from user mode.
-    pub const fn is_from_user(&self) -> bool {
-        // SAFETY: Ours, by the invariant.
-        unsafe { (*self.0).RequestorMode != KERNEL_MODE }
     }
 
     /// `IoGetCurrentIrpStackLocation`, an inline function of wdm.h.

@@ -2,7 +2,8 @@
 //! its IRQL rules.
 //!
 //! ```text
-//! control    the device of a driver that programs control: dispatch in a system worker thread, access
+//! access     who may open a device
+//! control    the device of a driver that programs control: dispatch in a system worker thread
 //! event      an auto-reset event
 //! irp        a request that a dispatch routine was given
 //! mdl        an MDL over nonpaged memory
@@ -21,6 +22,7 @@
     clippy::unwrap_used
 )]
 
+pub mod access;
 pub mod control;
 pub mod event;
 pub mod irp;

@@ -159,6 +159,28 @@ impl Answer {
         }
     }
 
+    /// What a report calls it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Success => "STATUS_SUCCESS",
+            Self::Pending => "STATUS_PENDING",
+            Self::BufferOverflow => "STATUS_BUFFER_OVERFLOW",
+            Self::NotImplemented => "STATUS_NOT_IMPLEMENTED",
+            Self::InvalidHandle => "STATUS_INVALID_HANDLE",
+            Self::InvalidParameter => "STATUS_INVALID_PARAMETER",
+            Self::InsufficientResources => "STATUS_INSUFFICIENT_RESOURCES",
+            Self::ConnectionDisconnected => "STATUS_CONNECTION_DISCONNECTED",
+            Self::AddressNotAssociated => "STATUS_ADDRESS_NOT_ASSOCIATED",
+            Self::Cancelled => "STATUS_CANCELLED",
+            Self::ConnectionActive => "STATUS_CONNECTION_ACTIVE",
+            Self::Passed => "the transport's status",
+            Self::Pointer => "a packet",
+            Self::Null => "NULL",
+            Self::Returned => "returns",
+        }
+    }
+
     const fn bit(self) -> u16 {
         1 << self as u16
     }

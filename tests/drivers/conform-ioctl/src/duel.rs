@@ -9,6 +9,8 @@ pub struct DuelRequest {
     pub duel: u32,
     /// Most rounds; fewer if the kernel chooses schedules and has none left.
     pub rounds: u32,
+    /// In each round the first fallible kernel call of the engine from a new call stack fails, until a round brings no new one.
+    pub faults: bool,
 }
 
 /// The duels by name: what runs at the same time. The last ones are parts of
@@ -47,6 +49,8 @@ pub struct DuelResult {
     pub rounds: u32,
     /// How many different outcomes there were: combinations of the answers and the callbacks.
     pub outcomes: u32,
+    /// How many rounds had a failing call.
+    pub faulted: u32,
     /// Whether something was wrong after the last one; the text says what.
     pub violated: bool,
     /// The violation.
@@ -55,7 +59,7 @@ pub struct DuelResult {
 
 impl DuelRequest {
     /// Encoded size.
-    pub const SIZE: usize = 8;
+    pub const SIZE: usize = 12;
 
     /// Encodes the record.
     #[must_use]
@@ -63,6 +67,7 @@ impl DuelRequest {
         let mut out = [0; Self::SIZE];
         put(&mut out, 0, &self.duel.to_le_bytes());
         put(&mut out, 4, &self.rounds.to_le_bytes());
+        put(&mut out, 8, &u32::from(self.faults).to_le_bytes());
         out
     }
 
@@ -72,6 +77,7 @@ impl DuelRequest {
         let request = Self {
             duel: u32_at(bytes, 0)?,
             rounds: u32_at(bytes, 4)?,
+            faults: u32_at(bytes, 8)? != 0,
         };
         ((request.duel as usize) < DUELS.len()).then_some(request)
     }
@@ -79,7 +85,7 @@ impl DuelRequest {
 
 impl DuelResult {
     /// Encoded size.
-    pub const SIZE: usize = 12 + TEXT_LENGTH;
+    pub const SIZE: usize = 16 + TEXT_LENGTH;
 
     /// Encodes the record.
     #[must_use]
@@ -88,7 +94,8 @@ impl DuelResult {
         put(&mut out, 0, &self.rounds.to_le_bytes());
         put(&mut out, 4, &self.outcomes.to_le_bytes());
         put(&mut out, 8, &u32::from(self.violated).to_le_bytes());
-        put(&mut out, 12, &self.text.0);
+        put(&mut out, 12, &self.faulted.to_le_bytes());
+        put(&mut out, 16, &self.text.0);
         out
     }
 
@@ -99,7 +106,8 @@ impl DuelResult {
             rounds: u32_at(bytes, 0)?,
             outcomes: u32_at(bytes, 4)?,
             violated: u32_at(bytes, 8)? != 0,
-            text: text_at(bytes, 12)?,
+            faulted: u32_at(bytes, 12)?,
+            text: text_at(bytes, 16)?,
         })
     }
 }
@@ -113,6 +121,7 @@ mod tests {
         let mut request = DuelRequest {
             duel: 3,
             rounds: 1000,
+            faults: true,
         };
         assert_eq!(DuelRequest::from_bytes(&request.to_bytes()), Some(request));
         request.duel = u32::MAX;
@@ -120,6 +129,7 @@ mod tests {
         let result = DuelResult {
             rounds: 5,
             outcomes: 2,
+            faulted: 3,
             violated: true,
             text: Text::new("two RELEASE requests"),
         };

@@ -9,12 +9,16 @@
 mod answers;
 mod duel;
 mod fuzz;
+mod lengths;
+mod seen;
 mod storm;
 mod sweep;
 
 pub use answers::{Answer, Answers, Routine};
 pub use duel::{DUELS, DuelRequest, DuelResult};
 pub use fuzz::{FuzzCount, FuzzResult, MOST_STEPS, Operation, Step};
+pub use lengths::lengths;
+pub use seen::Seen;
 pub use storm::{StormCount, StormFlags, StormRequest, StormResult};
 pub use sweep::{NAME_LENGTH, ScenarioInfo, SweepRequest, SweepResult, SweepWay};
 
@@ -24,7 +28,7 @@ pub const DEVICE_NAME: &str = r"\Device\RxceConform";
 pub const LINK_NAME: &str = r"\DosDevices\RxceConform";
 
 /// A change of any record below changes this number.
-pub const INTERFACE_VERSION: u32 = 4;
+pub const INTERFACE_VERSION: u32 = 5;
 
 /// `CTL_CODE(FILE_DEVICE_UNKNOWN, function, METHOD_BUFFERED, FILE_READ_DATA | FILE_WRITE_DATA)`.
 const fn control_code(function: u32) -> u32 {
@@ -121,6 +125,8 @@ pub struct RunResult {
     pub parts_missing: u32,
     /// What the routines answered meanwhile.
     pub answers: Answers,
+    /// What the client was told meanwhile.
+    pub seen: Seen,
     /// What was seen and expected; which parts were missing.
     pub text: Text<TEXT_LENGTH>,
 }
@@ -210,7 +216,9 @@ impl VectorInfo {
 
 impl RunResult {
     /// Encoded size.
-    pub const SIZE: usize = 8 + Answers::SIZE + TEXT_LENGTH;
+    pub const SIZE: usize = Self::TEXT_AT + TEXT_LENGTH;
+    const SEEN_AT: usize = 8 + Answers::SIZE;
+    const TEXT_AT: usize = Self::SEEN_AT + Seen::SIZE;
 
     /// Encodes the record.
     #[must_use]
@@ -219,7 +227,8 @@ impl RunResult {
         put(&mut out, 0, &self.verdict.code().to_le_bytes());
         put(&mut out, 4, &self.parts_missing.to_le_bytes());
         put(&mut out, 8, &self.answers.to_bytes());
-        put(&mut out, 8 + Answers::SIZE, &self.text.0);
+        put(&mut out, Self::SEEN_AT, &self.seen.to_bytes());
+        put(&mut out, Self::TEXT_AT, &self.text.0);
         out
     }
 
@@ -230,7 +239,8 @@ impl RunResult {
             verdict: Verdict::from_code(u32_at(bytes, 0)?)?,
             parts_missing: u32_at(bytes, 4)?,
             answers: Answers::from_bytes(bytes.get(8..)?)?,
-            text: text_at(bytes, 8 + Answers::SIZE)?,
+            seen: Seen::from_bytes(bytes.get(Self::SEEN_AT..)?)?,
+            text: text_at(bytes, Self::TEXT_AT)?,
         })
     }
 }
@@ -270,6 +280,7 @@ mod tests {
             verdict: Verdict::Failed,
             parts_missing: 2,
             answers: Answers::none(),
+            seen: Seen::nothing(),
             text: Text::new("seen 1, expected 2"),
         };
         assert_eq!(RunResult::from_bytes(&result.to_bytes()), Some(result));

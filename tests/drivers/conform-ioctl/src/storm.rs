@@ -20,8 +20,11 @@ impl StormFlags {
     pub const LATE: u32 = 0x10;
     /// Chosen allocations of the engine fail.
     pub const FAULTS: u32 = 0x20;
-    /// All of them.
+    /// All of the above.
     pub const ALL: u32 = 0x3F;
+    /// With [`Self::FAULTS`]: during each of a thread's steps the first fallible call from a call stack that has not failed yet
+    /// fails, instead of a chosen one now and then.
+    pub const STACKS: u32 = 0x40;
 
     /// Whether one of the above is set.
     #[must_use]
@@ -169,7 +172,7 @@ impl StormRequest {
             flags: StormFlags(u32_at(bytes, 16)?),
         };
         let legal = (1..=Self::MOST_THREADS).contains(&request.threads)
-            && request.flags.0 & !StormFlags::ALL == 0;
+            && request.flags.0 & !(StormFlags::ALL | StormFlags::STACKS) == 0;
         legal.then_some(request)
     }
 }

@@ -5,6 +5,7 @@ pub(crate) mod chained;
 
 use core::{ffi::c_void, ptr};
 
+use conform_ioctl::Seen;
 use rxce_client::RXCE_VC;
 use wdk_sys::{NTSTATUS, PMDL};
 
@@ -73,12 +74,16 @@ pub(crate) enum Answer {
     TakeSome(u32),
     /// Refuse.
     Refuse,
+    /// Refuse, and say that this many were taken.
+    RefuseClaiming(u32),
     /// Take what is indicated, and this many further bytes into the chain. Once: then [`Answer::Take`].
     More(PMDL, u32),
     /// Take nothing of what is indicated, and this many bytes, from there on, into the chain. Once, as [`Answer::More`].
     Into(PMDL, u32),
     /// Take this many, and say so, whatever was indicated.
     Claim(u32),
+    /// Run this inside the callback, then take everything.
+    Do(fn()),
 }
 
 /// A place where the receive callback stops until it may go on. PASSIVE_LEVEL only.
@@ -102,6 +107,8 @@ pub(crate) struct Client {
     streams: [[u8; STREAM]; LANES],
     streamed: [usize; LANES],
     wrong_context: bool,
+    /// Everything since the vector began, whatever was forgotten in between.
+    seen: Seen,
 }
 
 const LANES: usize = 3;
@@ -127,7 +134,18 @@ impl Client {
             streams: [[0; STREAM]; LANES],
             streamed: [0; LANES],
             wrong_context: false,
+            seen: Seen::nothing(),
         }
+    }
+
+    /// A vector begins.
+    pub(crate) const fn begin(&mut self) {
+        self.seen = Seen::nothing();
+    }
+
+    /// What the client was told since.
+    pub(crate) const fn seen(&self) -> Seen {
+        self.seen
     }
 
     /// Forgets everything.
@@ -227,6 +245,8 @@ impl Client {
 
     fn record(&mut self, context: *mut c_void, expected: *mut c_void, called: Called) {
         self.wrong_context |= context != expected;
+        self.seen
+            .callback(called.call as u8, called.status, called.value);
         if let Some(slot) = self.calls.get_mut(self.made) {
             *slot = Some(called);
         }
@@ -241,6 +261,7 @@ impl Client {
             return;
         };
         for &byte in bytes {
+            self.seen.byte(byte);
             if let Some(slot) = stream.get_mut(*streamed) {
                 *slot = byte;
                 *streamed = streamed.saturating_add(1);

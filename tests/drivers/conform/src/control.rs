@@ -1,11 +1,19 @@
 //! The control device: lists the vectors and runs one at a time.
+//!
+//! One file may be open at a time, since what the vectors share (transport, recorder, engine) is one. The device is not
+//! created exclusive: that would answer a second open as it answers an ordinary user, `STATUS_ACCESS_DENIED`.
 
-use core::{ptr, slice};
+use core::{
+    ffi::c_void,
+    ptr, slice,
+    sync::atomic::{AtomicPtr, Ordering},
+};
 
+use client_nt::control::check_lengths;
 use conform_ioctl::{
-    DEVICE_NAME, DuelRequest, DuelResult, FuzzResult, INTERFACE_VERSION, IOCTL_DUEL, IOCTL_FUZZ,
-    IOCTL_LIST, IOCTL_RUN, IOCTL_SCENARIOS, IOCTL_STORM, IOCTL_SWEEP, LINK_NAME, ListHeader,
-    ScenarioInfo, StormRequest, StormResult, SweepRequest, SweepResult, Text, VectorInfo,
+    DEVICE_NAME, DuelRequest, INTERFACE_VERSION, IOCTL_DUEL, IOCTL_FUZZ, IOCTL_LIST,
+    IOCTL_SCENARIOS, IOCTL_STORM, IOCTL_SWEEP, LINK_NAME, ListHeader, ScenarioInfo, StormRequest,
+    SweepRequest, Text, VectorInfo,
 };
 use wdk_sys::{DO_DEVICE_INITIALIZING, NTSTATUS, PDEVICE_OBJECT, PDRIVER_OBJECT, PIRP, ntddk};
 
@@ -15,12 +23,15 @@ use crate::{
     runner, storm, sweep, vectors,
 };
 
+/// The file object that is open; null for none.
+static OWNER: AtomicPtr<c_void> = AtomicPtr::new(ptr::null_mut());
+
 /// Creates the device and its link.
 pub(crate) fn create_device(driver: PDRIVER_OBJECT) -> Result<(), NTSTATUS> {
     let (name, link) = (Unicode::new(DEVICE_NAME), Unicode::new(LINK_NAME));
     let mut device: PDEVICE_OBJECT = ptr::null_mut();
     // SAFETY: `driver` is this driver's object, during its DriverEntry; the name lives for the call. 0x22 is
-    // FILE_DEVICE_UNKNOWN, 0x100 FILE_DEVICE_SECURE_OPEN; exclusive: one run at a time.
+    // FILE_DEVICE_UNKNOWN, 0x100 FILE_DEVICE_SECURE_OPEN.
     let created = unsafe {
         ntddk::IoCreateDevice(
             driver,
@@ -28,7 +39,7 @@ pub(crate) fn create_device(driver: PDRIVER_OBJECT) -> Result<(), NTSTATUS> {
             name.borrow().as_mut_ptr(),
             0x22,
             0x100,
-            1,
+            0,
             &raw mut device,
         )
     };
@@ -60,11 +71,20 @@ pub(crate) unsafe fn dispatch(irp: PIRP) -> NTSTATUS {
     // SAFETY: The request is ours now.
     let stack = unsafe { irps::current(irp) };
     // SAFETY: As above.
-    let major = unsafe { (*stack).MajorFunction };
-    let (result, information) = match major {
-        // IRP_MJ_CREATE, IRP_MJ_CLOSE, IRP_MJ_CLEANUP.
-        0x00 | 0x02 | 0x12 => (status::SUCCESS, 0),
-        // IRP_MJ_DEVICE_CONTROL.
+    let location = unsafe { &*stack };
+    let file: *mut c_void = location.FileObject.cast();
+    let (result, information) = match location.MajorFunction {
+        // IRP_MJ_CREATE.
+        0x00 => (own(file), 0),
+        // IRP_MJ_CLOSE, after the file's last request has ended.
+        0x02 => {
+            disown(file);
+            (status::SUCCESS, 0)
+        }
+        // IRP_MJ_CLEANUP.
+        0x12 => (status::SUCCESS, 0),
+        // IRP_MJ_DEVICE_CONTROL. A kernel that let the second open pass, as Wine's does, is told here.
+        0x0E if OWNER.load(Ordering::Acquire) != file => (status::SHARING_VIOLATION, 0),
         // SAFETY: The request is ours.
         0x0E => unsafe { control(irp) },
         _ => (status::INVALID_DEVICE_REQUEST, 0),
@@ -72,6 +92,19 @@ pub(crate) unsafe fn dispatch(irp: PIRP) -> NTSTATUS {
     // SAFETY: Ours, completed once.
     unsafe { irps::complete(irp, result, information) };
     result
+}
+
+fn own(file: *mut c_void) -> NTSTATUS {
+    let first = OWNER.compare_exchange(ptr::null_mut(), file, Ordering::AcqRel, Ordering::Acquire);
+    match first {
+        Ok(_) => status::SUCCESS,
+        Err(_) => status::SHARING_VIOLATION,
+    }
+}
+
+fn disown(file: *mut c_void) {
+    // Not the owner's: the file of an open that was refused.
+    let _ = OWNER.compare_exchange(file, ptr::null_mut(), Ordering::AcqRel, Ordering::Acquire);
 }
 
 /// # Safety
@@ -84,24 +117,16 @@ unsafe fn control(irp: PIRP) -> (NTSTATUS, u64) {
     let stack = unsafe { &*stack };
     // SAFETY: A device control request.
     let parameters = unsafe { stack.Parameters.DeviceIoControl };
-    if !matches!(
-        parameters.IoControlCode,
-        IOCTL_LIST
-            | IOCTL_RUN
-            | IOCTL_STORM
-            | IOCTL_FUZZ
-            | IOCTL_SCENARIOS
-            | IOCTL_SWEEP
-            | IOCTL_DUEL
-    ) {
-        return (status::INVALID_DEVICE_REQUEST, 0);
-    }
-    // SAFETY: Ours.
-    let buffer = unsafe { irps::system_buffer(irp) };
     let (input, output) = (
         parameters.InputBufferLength as usize,
         parameters.OutputBufferLength as usize,
     );
+    let lengths = conform_ioctl::lengths(parameters.IoControlCode);
+    if let Err(wrong) = check_lengths(lengths, input, output) {
+        return (wrong, 0);
+    }
+    // SAFETY: Ours.
+    let buffer = unsafe { irps::system_buffer(irp) };
     if buffer.is_null() {
         return (status::INVALID_PARAMETER, 0);
     }
@@ -109,12 +134,12 @@ unsafe fn control(irp: PIRP) -> (NTSTATUS, u64) {
     let buffer = unsafe { slice::from_raw_parts_mut(buffer, input.max(output)) };
     match parameters.IoControlCode {
         IOCTL_LIST => list(buffer.get_mut(..output).unwrap_or_default()),
-        IOCTL_STORM => storm(buffer, input, output),
-        IOCTL_FUZZ => fuzz(buffer, input, output),
+        IOCTL_STORM => storm(buffer, input),
+        IOCTL_FUZZ => fuzz(buffer, input),
         IOCTL_SCENARIOS => scenarios(buffer.get_mut(..output).unwrap_or_default()),
-        IOCTL_SWEEP => sweep(buffer, input, output),
-        IOCTL_DUEL => duel(buffer, input, output),
-        _ => run(buffer, input, output),
+        IOCTL_SWEEP => sweep(buffer, input),
+        IOCTL_DUEL => duel(buffer, input),
+        _ => run(buffer, input),
     }
 }
 
@@ -167,16 +192,13 @@ fn put_list<const N: usize>(
     (status::SUCCESS, written as u64)
 }
 
-fn run(buffer: &mut [u8], input: usize, output: usize) -> (NTSTATUS, u64) {
+fn run(buffer: &mut [u8], input: usize) -> (NTSTATUS, u64) {
     let Some(index) = buffer
         .get(..input)
         .and_then(|bytes| <[u8; 4]>::try_from(bytes).ok())
     else {
         return (status::INVALID_PARAMETER, 0);
     };
-    if output < conform_ioctl::RunResult::SIZE {
-        return (status::BUFFER_TOO_SMALL, 0);
-    }
     let vectors = vectors::all();
     let index = u32::from_le_bytes(index) as usize;
     let Some(vector) = vectors.get(index) else {
@@ -189,13 +211,10 @@ fn run(buffer: &mut [u8], input: usize, output: usize) -> (NTSTATUS, u64) {
     (status::SUCCESS, result.len() as u64)
 }
 
-fn duel(buffer: &mut [u8], input: usize, output: usize) -> (NTSTATUS, u64) {
+fn duel(buffer: &mut [u8], input: usize) -> (NTSTATUS, u64) {
     let Some(request) = buffer.get(..input).and_then(DuelRequest::from_bytes) else {
         return (status::INVALID_PARAMETER, 0);
     };
-    if output < DuelResult::SIZE {
-        return (status::BUFFER_TOO_SMALL, 0);
-    }
     let result = duel::run(request).to_bytes();
     for (to, from) in buffer.iter_mut().zip(&result) {
         *to = *from;
@@ -203,13 +222,10 @@ fn duel(buffer: &mut [u8], input: usize, output: usize) -> (NTSTATUS, u64) {
     (status::SUCCESS, result.len() as u64)
 }
 
-fn storm(buffer: &mut [u8], input: usize, output: usize) -> (NTSTATUS, u64) {
+fn storm(buffer: &mut [u8], input: usize) -> (NTSTATUS, u64) {
     let Some(request) = buffer.get(..input).and_then(StormRequest::from_bytes) else {
         return (status::INVALID_PARAMETER, 0);
     };
-    if output < StormResult::SIZE {
-        return (status::BUFFER_TOO_SMALL, 0);
-    }
     let result = storm::run(request).to_bytes();
     for (to, from) in buffer.iter_mut().zip(&result) {
         *to = *from;
@@ -217,13 +233,10 @@ fn storm(buffer: &mut [u8], input: usize, output: usize) -> (NTSTATUS, u64) {
     (status::SUCCESS, result.len() as u64)
 }
 
-fn fuzz(buffer: &mut [u8], input: usize, output: usize) -> (NTSTATUS, u64) {
+fn fuzz(buffer: &mut [u8], input: usize) -> (NTSTATUS, u64) {
     let Some(program) = buffer.get(..input) else {
         return (status::INVALID_PARAMETER, 0);
     };
-    if output < FuzzResult::SIZE {
-        return (status::BUFFER_TOO_SMALL, 0);
-    }
     let result = fuzz::run(program).to_bytes();
     for (to, from) in buffer.iter_mut().zip(&result) {
         *to = *from;
@@ -231,13 +244,10 @@ fn fuzz(buffer: &mut [u8], input: usize, output: usize) -> (NTSTATUS, u64) {
     (status::SUCCESS, result.len() as u64)
 }
 
-fn sweep(buffer: &mut [u8], input: usize, output: usize) -> (NTSTATUS, u64) {
+fn sweep(buffer: &mut [u8], input: usize) -> (NTSTATUS, u64) {
     let Some(request) = buffer.get(..input).and_then(SweepRequest::from_bytes) else {
         return (status::INVALID_PARAMETER, 0);
     };
-    if output < SweepResult::SIZE {
-        return (status::BUFFER_TOO_SMALL, 0);
-    }
     let Some(result) = sweep::run(request) else {
         return (status::INVALID_PARAMETER, 0);
     };

@@ -138,12 +138,7 @@ pub(crate) struct Multiple {
 
 /// RxCeBuildConnectionOverMultipleTransports.
 pub(crate) fn build_over_multiple(with: Multiple) -> NTSTATUS {
-    #[expect(
-        clippy::allow_attributes,
-        reason = "an enumeration of C is signed for some compilers"
-    )]
-    #[allow(clippy::useless_conversion, reason = "as above")]
-    let option = with.option.try_into().unwrap_or_default();
+    let option = client::enumeration(with.option);
     // SAFETY: As for `build_transport`; what must outlive the race is kept by the fixture.
     let answer = unsafe {
         client::RxCeBuildConnectionOverMultipleTransports(
@@ -174,6 +169,12 @@ pub(crate) fn build_vc(vc: *mut RXCE_VC, connection: *mut RXCE_CONNECTION) -> NT
     // SAFETY: As for `build_transport`.
     let answer = unsafe { client::RxCeBuildVC(vc, connection) };
     noted(Routine::BuildVC, answer)
+}
+
+/// RxCeBuildVC where several answers are right and chance decides: as for [`initiate_by_chance`].
+pub(crate) fn build_vc_by_chance(vc: *mut RXCE_VC, connection: *mut RXCE_CONNECTION) -> NTSTATUS {
+    // SAFETY: As for `build_transport`.
+    unsafe { client::RxCeBuildVC(vc, connection) }
 }
 
 /// RxCeInitiateVCDisconnect.
@@ -232,12 +233,7 @@ pub(crate) fn query_information(
     buffer: *mut c_void,
     length: u32,
 ) -> NTSTATUS {
-    #[expect(
-        clippy::allow_attributes,
-        reason = "an enumeration of C is signed for some compilers"
-    )]
-    #[allow(clippy::useless_conversion, reason = "as above")]
-    let class = class.try_into().unwrap_or_default();
+    let class = client::enumeration(class);
     // SAFETY: As for `tear_down_transport`; the buffer is NULL or as long as stated, except where it must not be looked at.
     let answer = unsafe { client::RxCeQueryInformation(vc, class, buffer, length) };
     noted(Routine::QueryInformation, answer)

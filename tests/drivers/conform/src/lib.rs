@@ -28,17 +28,23 @@ mod sweep;
 mod transport;
 mod vectors;
 
-use wdk_alloc::WdkAllocator;
+use client_nt::access;
 // Linked for its panic handler.
 use wdk_panic as _;
 use wdk_sys::{
-    DRIVER_OBJECT, NTSTATUS, PCUNICODE_STRING, PDEVICE_OBJECT, PDRIVER_OBJECT, PIRP, ntddk,
+    DRIVER_OBJECT, IRP_MJ_CREATE, NTSTATUS, PCUNICODE_STRING, PDEVICE_OBJECT, PDRIVER_OBJECT, PIRP,
+    ntddk,
 };
 
 use crate::nt::status;
 
+#[cfg(feature = "legacy")]
 #[global_allocator]
-static ALLOCATOR: WdkAllocator = WdkAllocator;
+static ALLOCATOR: legacy_nt::Allocator = legacy_nt::Allocator;
+
+#[cfg(not(feature = "legacy"))]
+#[global_allocator]
+static ALLOCATOR: wdk_alloc::WdkAllocator = wdk_alloc::WdkAllocator;
 
 /// Creates the devices.
 ///
@@ -95,6 +101,16 @@ unsafe fn delete_devices(driver: PDRIVER_OBJECT) {
 }
 
 unsafe extern "C" fn dispatch(device: PDEVICE_OBJECT, irp: PIRP) -> NTSTATUS {
+    // SAFETY: The request is ours now.
+    let stack = unsafe { nt::irp::current(irp) };
+    // SAFETY: As above.
+    let major = u32::from(unsafe { (*stack).MajorFunction });
+    // SAFETY: A create request, in the thread that opens.
+    if major == IRP_MJ_CREATE && unsafe { access::is_refused(irp) } {
+        // SAFETY: Ours, completed once.
+        unsafe { nt::irp::complete(irp, status::ACCESS_DENIED, 0) };
+        return status::ACCESS_DENIED;
+    }
     // SAFETY: A device of this driver.
     if unsafe { storm::is_device(device) } {
         // SAFETY: Called by the I/O manager.

@@ -28,6 +28,11 @@ pub(crate) fn gave_up(what: String) {
     GAVE_UP.update(|note| *note = Some(what));
 }
 
+/// A vector that failed has left a thread behind: what the transport holds of it ends, so that the thread does.
+pub(crate) fn let_go() {
+    fixture::restore_transport();
+}
+
 /// Runs `vector`.
 pub(crate) fn run(vector: &'static Vector) -> RunResult {
     match guarded(move || Ok(in_thread(vector))) {
@@ -62,6 +67,7 @@ fn result(verdict: Verdict, parts_missing: usize, text: &str) -> RunResult {
         verdict,
         parts_missing,
         answers: engine::answers(),
+        seen: CLIENT.read(Client::seen),
         text: Text::new(text),
     }
 }
@@ -71,6 +77,7 @@ fn in_thread(vector: &Vector) -> RunResult {
     let outcome = prepare().and_then(|()| {
         let before = run.balance();
         engine::forget_answers();
+        CLIENT.update(Client::begin);
         let outcome = (vector.run)(&run);
         // A vector that failed left in the middle: what it leaves says nothing.
         outcome.and_then(|()| {

@@ -20,6 +20,8 @@
 mod event;
 mod request;
 
+use core::ops::RangeInclusive;
+
 pub use event::{EVENTS, Event, Kind};
 pub use request::{Answer, Closed, How, Open, Protocol, Wait, status, status_of};
 
@@ -34,6 +36,25 @@ pub const MOST_ROOM: u32 = 16 << 20;
 pub const MOST_SENT: usize = 16 << 20;
 /// The status of a tear-down that was not made, because the object was not built.
 pub const NOT_BUILT: i32 = i32::MAX;
+
+/// The lengths of input that a control code takes, and the least room for its output; nothing for a code that is not one.
+#[must_use]
+pub const fn lengths(code: u32) -> Option<(RangeInclusive<usize>, usize)> {
+    const fn exactly(length: usize) -> RangeInclusive<usize> {
+        length..=length
+    }
+    Some(match code {
+        code::OPEN => (exactly(Open::LEN), 4),
+        code::ANSWER => (exactly(Answer::LEN), 0),
+        code::SEND => (How::LEN..=How::LEN.saturating_add(MOST_SENT), 4),
+        code::WAIT => (exactly(Wait::LEN), 0),
+        code::EVENTS => (exactly(0), 0),
+        code::BYTES => (exactly(4), 0),
+        code::DISCONNECT => (exactly(0), 4),
+        code::CLOSE => (exactly(0), Closed::LEN),
+        _ => return None,
+    })
+}
 
 /// Control codes.
 pub mod code {

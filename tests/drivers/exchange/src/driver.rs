@@ -1,6 +1,6 @@
 //! Entry, unload, and one session for each handle.
 
-use core::ptr::NonNull;
+use core::{ops::RangeInclusive, ptr::NonNull};
 
 use client_nt::{
     control::{Commands, Output, create_device},
@@ -9,7 +9,7 @@ use client_nt::{
     status::Result,
     unicode,
 };
-use exchange_ioctl::{Answer, Closed, How, MOST_ROOM, MOST_SENT, Open, Wait, code, status};
+use exchange_ioctl::{Answer, How, MOST_ROOM, Open, Wait, code, status};
 use wdk_sys::{
     NTSTATUS, PCUNICODE_STRING, PDEVICE_OBJECT, PDRIVER_OBJECT, STATUS_BUFFER_TOO_SMALL,
     STATUS_INVALID_DEVICE_REQUEST, STATUS_INVALID_PARAMETER, STATUS_SUCCESS, ULONG,
@@ -72,25 +72,8 @@ unsafe fn session(irp: &Irp) -> Result<&Session> {
 }
 
 impl Commands for Sessions {
-    fn check_lengths(code: u32, input: usize, output: usize) -> Result {
-        let (shortest, longest, least_output) = match code {
-            code::OPEN => (Open::LEN, Open::LEN, 4),
-            code::ANSWER => (Answer::LEN, Answer::LEN, 0),
-            code::SEND => (How::LEN, How::LEN.saturating_add(MOST_SENT), 4),
-            code::WAIT => (Wait::LEN, Wait::LEN, 0),
-            code::EVENTS => (0, 0, 0),
-            code::BYTES => (4, 4, 0),
-            code::DISCONNECT => (0, 0, 4),
-            code::CLOSE => (0, 0, Closed::LEN),
-            _ => return Err(STATUS_INVALID_DEVICE_REQUEST),
-        };
-        if input < shortest || input > longest {
-            return Err(STATUS_INVALID_PARAMETER);
-        }
-        if output < least_output {
-            return Err(STATUS_BUFFER_TOO_SMALL);
-        }
-        Ok(())
+    fn lengths(code: u32) -> Option<(RangeInclusive<usize>, usize)> {
+        exchange_ioctl::lengths(code)
     }
 
     unsafe fn open(_device: PDEVICE_OBJECT, irp: &Irp) -> Result {

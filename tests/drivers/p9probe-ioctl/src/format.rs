@@ -5,6 +5,7 @@ use p9::{
     wire::{Reader, Writer},
 };
 
+/// Encoding and decoding of a format, field by field.
 macro_rules! codec {
     ($name:ident $(<$life:lifetime>)?, |$input:ident| $read:expr, |$this:ident, $output:ident| $write:block) => {
         impl $(<$life>)? $name $(<$life>)? {
@@ -34,6 +35,8 @@ macro_rules! codec {
         }
     };
 }
+
+pub(crate) use codec;
 
 /// Where to connect, and as whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -266,7 +269,7 @@ impl From<Attr> for Stat {
             uid,
             gid,
             size,
-            mtime_sec,
+            modified,
             qid: Qid { path: inode, .. },
             ..
         } = attr;
@@ -275,7 +278,7 @@ impl From<Attr> for Stat {
             uid,
             gid,
             size,
-            mtime_sec,
+            mtime_sec: modified.sec,
             inode,
         }
     }
@@ -375,35 +378,6 @@ codec!(
     }
 );
 
-macro_rules! statistics {
-    ($($name:ident $doc:literal),+ $(,)?) => {
-        /// Counters since the driver was loaded.
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-        pub struct Statistics {
-            $(#[doc = $doc] pub $name: u64,)+
-        }
-
-        codec!(
-            Statistics,
-            |input| Self { $($name: input.u64()?,)+ },
-            |this, output| { $(output.u64(this.$name)?;)+ }
-        );
-    };
-}
-
-statistics! {
-    circuits "Circuits that were built.",
-    sends_synchronous "Requests sent synchronously.",
-    sends_asynchronous "Requests sent asynchronously.",
-    sends_completed "Send-complete callbacks.",
-    indications "Receive callbacks.",
-    copied_bytes "Bytes copied from indications.",
-    in_place_receives "Indications answered with a buffer for the rest.",
-    in_place_bytes "Bytes that the transport wrote into such a buffer.",
-    disconnects "Disconnect callbacks.",
-    protocol_errors "Replies that broke the protocol.",
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -496,7 +470,7 @@ mod tests {
         use crate::code::*;
         assert_eq!(CONNECT, 0x0022_e000);
         let mut codes = [
-            CONNECT, DISCONNECT, LIST, STAT, OPEN, READ, CLOSE, STATISTICS,
+            CONNECT, DISCONNECT, LIST, STAT, OPEN, READ, CLOSE, STATISTICS, VERSION, COUNTERS,
         ];
         codes.sort_unstable();
         assert!(codes.is_sorted_by(|a, b| a < b));

@@ -4,7 +4,9 @@ use client_nt::pool::Bytes;
 use p9::{
     Attr, MAX_WALK, NOFID, NONUNAME, Path, READ_OVERHEAD, Reply, Request, VERSION, getattr, open,
 };
-use p9probe_ioctl::{Connect, Connected, Disconnected, Entry, Listing, MAX_READ, Opened, Stat};
+use p9probe_ioctl::{
+    Connect, Connected, Counters, Disconnected, Entry, Listing, MAX_READ, Opened, Stat,
+};
 use wdk_sys::{
     NTSTATUS, STATUS_BUFFER_TOO_SMALL, STATUS_INVALID_HANDLE, STATUS_INVALID_NETWORK_RESPONSE,
     STATUS_INVALID_PARAMETER, STATUS_OBJECT_NAME_NOT_FOUND, STATUS_TOO_MANY_OPENED_FILES,
@@ -170,6 +172,11 @@ impl Client {
     /// Disconnects and takes everything down.
     pub(crate) fn disconnect(self) -> Result<Disconnected> {
         self.circuit.disconnect()
+    }
+
+    /// What the engine counted.
+    pub(crate) fn counters(&self) -> Result<Counters> {
+        self.circuit.counters()
     }
 
     /// Why requests cannot be made any more.

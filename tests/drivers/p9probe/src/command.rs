@@ -1,44 +1,20 @@
 //! The control codes, carried out in a system worker thread.
 
+use core::ptr;
+
 use client_nt::control::Output;
 use p9probe_ioctl::{
-    Close, Connect, Disconnected, Error, List, MAX_NAME, MAX_READ, MIN_LISTING, Path, Read, code,
+    Close, Connect, Disconnected, Error, INTERFACE_VERSION, List, MAX_READ, Path, Read, Version,
+    code,
 };
 use wdk_sys::{
-    NTSTATUS, STATUS_BUFFER_TOO_SMALL, STATUS_CONNECTION_ACTIVE, STATUS_CONNECTION_INVALID,
-    STATUS_INVALID_DEVICE_REQUEST, STATUS_INVALID_PARAMETER,
+    NTSTATUS, PFILE_OBJECT, STATUS_BUFFER_TOO_SMALL, STATUS_CONNECTION_ACTIVE,
+    STATUS_CONNECTION_INVALID, STATUS_INVALID_DEVICE_REQUEST, STATUS_INVALID_PARAMETER,
 };
 
 use crate::{
     client::Client, counters::COUNTERS, driver::Device, exchange::Circuit, status::Result,
 };
-
-/// Checks the lengths of a request before anything is done for it.
-///
-/// # Errors
-///
-/// `STATUS_INVALID_DEVICE_REQUEST` for an unknown code, `STATUS_INVALID_PARAMETER` for an impossible input length,
-/// `STATUS_BUFFER_TOO_SMALL` for too little room.
-pub(crate) fn check_lengths(code: u32, input: usize, output: usize) -> Result {
-    let (shortest, longest, least_output) = match code {
-        code::CONNECT => (18, 18_usize.saturating_add(MAX_NAME.saturating_mul(2)), 8),
-        code::DISCONNECT => (0, 0, 12),
-        code::LIST => (10, MAX_NAME.saturating_add(10), MIN_LISTING),
-        code::STAT => (2, MAX_NAME.saturating_add(2), 36),
-        code::OPEN => (2, MAX_NAME.saturating_add(2), 44),
-        code::READ => (16, 16, 0),
-        code::CLOSE => (4, 4, 0),
-        code::STATISTICS => (0, 0, 80),
-        _ => return Err(STATUS_INVALID_DEVICE_REQUEST),
-    };
-    if input < shortest || input > longest {
-        return Err(STATUS_INVALID_PARAMETER);
-    }
-    if output < least_output {
-        return Err(STATUS_BUFFER_TOO_SMALL);
-    }
-    Ok(())
-}
 
 /// Carries a command out; returns the length of the output.
 ///
@@ -51,6 +27,7 @@ pub(crate) fn check_lengths(code: u32, input: usize, output: usize) -> Result {
 /// The status for the caller; nothing was written then.
 pub(crate) fn execute(
     device: &Device,
+    file: PFILE_OBJECT,
     code: u32,
     input: &[u8],
     mut output: Output,
@@ -58,6 +35,7 @@ pub(crate) fn execute(
     match code {
         code::CONNECT => connect(
             device,
+            file,
             &Connect::decode(input).map_err(malformed)?,
             output.as_mut(),
         ),
@@ -70,6 +48,23 @@ pub(crate) fn execute(
             .encode(output.as_mut())
             .map(<[u8]>::len)
             .map_err(too_small),
+        code::VERSION => Version {
+            version: INTERFACE_VERSION,
+        }
+        .encode(output.as_mut())
+        .map(<[u8]>::len)
+        .map_err(too_small),
+        // Also of a circuit that is of no use any more.
+        code::COUNTERS => device.with_client(|client| {
+            let counters = client
+                .as_ref()
+                .ok_or(STATUS_CONNECTION_INVALID)?
+                .counters()?;
+            counters
+                .encode(output.as_mut())
+                .map(<[u8]>::len)
+                .map_err(too_small)
+        }),
         _ => device.with_client(|client| {
             let client = client.as_mut().ok_or(STATUS_CONNECTION_INVALID)?;
             match client.failure() {
@@ -119,7 +114,12 @@ fn use_client(client: &mut Client, code: u32, input: &[u8], mut output: Output) 
     }
 }
 
-fn connect(device: &Device, to: &Connect<'_>, output: &mut [u8]) -> Result<usize> {
+fn connect(
+    device: &Device,
+    file: PFILE_OBJECT,
+    to: &Connect<'_>,
+    output: &mut [u8],
+) -> Result<usize> {
     device.with_client(|slot| {
         if slot.is_some() {
             return Err(STATUS_CONNECTION_ACTIVE);
@@ -130,6 +130,7 @@ fn connect(device: &Device, to: &Connect<'_>, output: &mut [u8]) -> Result<usize
         match client.attach(to) {
             Ok(connected) => {
                 *slot = Some(client);
+                device.give_to(file);
                 connected.encode(output).map(<[u8]>::len).map_err(too_small)
             }
             Err(status) => {
@@ -149,9 +150,18 @@ pub(crate) fn disconnect(device: &Device) -> Result<Disconnected> {
         None => Ok(Disconnected::default()),
         Some(client) => {
             device.withdraw();
+            device.give_to(ptr::null_mut());
             client.disconnect()
         }
     })
+}
+
+/// Ends the session of a handle that goes, if it has one.
+pub(crate) fn end_of(device: &Device, file: PFILE_OBJECT) {
+    if device.belongs_to(file) {
+        // Nobody is left to tell; what the engine refuses to take down stays visible as a leak.
+        let _ = disconnect(device);
+    }
 }
 
 const fn malformed(_: Error) -> NTSTATUS {

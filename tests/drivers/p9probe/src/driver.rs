@@ -1,6 +1,11 @@
 //! Entry, unload, and the control device with the one session it can have.
 
-use core::{cell::UnsafeCell, ptr::NonNull};
+use core::{
+    cell::UnsafeCell,
+    ops::RangeInclusive,
+    ptr::{self, NonNull},
+    sync::atomic::{AtomicPtr, Ordering},
+};
 
 use client_nt::{
     control::{Commands, Output, create_device},
@@ -10,7 +15,8 @@ use client_nt::{
     unicode,
 };
 use wdk_sys::{
-    NTSTATUS, PCUNICODE_STRING, PDEVICE_OBJECT, PDRIVER_OBJECT, STATUS_CANCELLED, STATUS_SUCCESS,
+    FILE_OBJECT, NTSTATUS, PCUNICODE_STRING, PDEVICE_OBJECT, PDRIVER_OBJECT, PFILE_OBJECT,
+    STATUS_CANCELLED, STATUS_SUCCESS,
     ntddk::{IoDeleteDevice, IoDeleteSymbolicLink},
 };
 
@@ -24,6 +30,8 @@ pub(crate) struct Device {
     /// Signalled while nobody uses `client`.
     free: Event,
     client: UnsafeCell<Option<Client>>,
+    /// The file object whose handle connected; null while there is no session.
+    owner: AtomicPtr<FILE_OBJECT>,
     /// The link of the session, for those who want to interrupt it.
     current: SpinLock<Option<Published>>,
 }
@@ -60,6 +68,16 @@ impl Device {
         let result = work(unsafe { &mut *self.client.get() });
         self.free.set();
         result
+    }
+
+    /// Notes whose the session is.
+    pub(crate) fn give_to(&self, file: PFILE_OBJECT) {
+        self.owner.store(file, Ordering::Release);
+    }
+
+    /// Whether the session is this file object's.
+    pub(crate) fn belongs_to(&self, file: PFILE_OBJECT) -> bool {
+        !file.is_null() && self.owner.load(Ordering::Acquire) == file
     }
 
     /// Lets [`Self::interrupt`] reach a link; [`Self::withdraw`] must come before the link goes.
@@ -104,6 +122,7 @@ pub(crate) unsafe extern "system" fn driver_entry(
             let state = Device {
                 free: Event::uninitialised(),
                 client: UnsafeCell::new(None),
+                owner: AtomicPtr::new(ptr::null_mut()),
                 current: SpinLock::new(None),
             };
             // SAFETY: Of this size, aligned as pool is, and not yet used: the device is still initialising.
@@ -117,23 +136,34 @@ pub(crate) unsafe extern "system" fn driver_entry(
     created.err().unwrap_or(STATUS_SUCCESS)
 }
 
-/// The sessions of programs belong to the device, not to a handle.
+/// There is one session. It ends with the handle that connected; others may use it.
 struct Session;
 
 impl Commands for Session {
-    fn check_lengths(code: u32, input: usize, output: usize) -> Result {
-        command::check_lengths(code, input, output)
+    fn lengths(code: u32) -> Option<(RangeInclusive<usize>, usize)> {
+        p9probe_ioctl::lengths(code)
+    }
+
+    unsafe fn close(device: PDEVICE_OBJECT, irp: &Irp) {
+        // SAFETY: Our device, as the caller promises.
+        command::end_of(unsafe { Device::of(device) }, irp.file());
     }
 
     unsafe fn execute(
         device: PDEVICE_OBJECT,
-        _irp: &Irp,
+        irp: &Irp,
         code: u32,
         input: &[u8],
         output: Output,
     ) -> Result<usize> {
         // SAFETY: Our device, as the caller promises.
-        command::execute(unsafe { Device::of(device) }, code, input, output)
+        command::execute(
+            unsafe { Device::of(device) },
+            irp.file(),
+            code,
+            input,
+            output,
+        )
     }
 }
 

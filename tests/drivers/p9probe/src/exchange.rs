@@ -8,7 +8,7 @@ use client_nt::{
     unicode,
 };
 use p9::{Assembler, Header, Kind, NOTAG, Reply, Request};
-use p9probe_ioctl::Disconnected;
+use p9probe_ioctl::{Counters, Disconnected};
 use rxce_client::{
     RXCE_SEND_PARTIAL, RXCE_SEND_SYNCHRONOUS, RxCeBuildAddress, RxCeBuildConnection,
     RxCeBuildTransport, RxCeInitiateVCDisconnect, RxCeSend, RxCeTearDownAddress,
@@ -21,7 +21,7 @@ use wdk_sys::{
 
 use crate::{
     callback,
-    counters::COUNTERS,
+    counters::{self, COUNTERS},
     link::{Destination, Expected, Link},
     status::{Result, check, from_errno},
 };
@@ -192,6 +192,20 @@ impl Circuit {
                 .reply(lengths.reply)
                 .and(Err(STATUS_INVALID_NETWORK_RESPONSE)),
         }
+    }
+
+    /// What the engine counted, of a circuit that was built.
+    ///
+    /// # Errors
+    ///
+    /// The engine's status.
+    pub(crate) fn counters(&self) -> Result<Counters> {
+        Ok(Counters {
+            transport: counters::of_engine(self.link.transport.get().cast())?,
+            address: counters::of_engine(self.link.address.get().cast())?,
+            connection: counters::of_engine(self.link.connection.get().cast())?,
+            circuit: counters::of_engine(self.link.vc.get().cast())?,
+        })
     }
 
     /// Whether requests can still be made.

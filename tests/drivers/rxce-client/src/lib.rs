@@ -41,9 +41,18 @@ pub mod small_table {
     include!(concat!(env!("OUT_DIR"), "/small.rs"));
 }
 
+#[cfg(feature = "original")]
+mod absent;
+
 use core::mem::size_of;
 
 pub use bindings::*;
+
+/// The value of a C enumeration, which is signed for some compilers and unsigned for others.
+#[must_use]
+pub fn enumeration<T: TryFrom<u32> + Default>(value: u32) -> T {
+    value.try_into().unwrap_or_default()
+}
 
 /// Signature of a structure: its size in the high word, its node type code in the low word (rxce.h).
 const fn signature<T>(node_type: u32) -> u32 {

@@ -4,7 +4,7 @@
 //! completes the IRP if the issuing thread could be interrupted at that moment. At APC_LEVEL or in a guarded region it
 //! stays queued: a wait there never ends, which is the trap that "IoBuildDeviceIoControlRequest" warns of.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering, compiler_fence, fence};
 
 use crate::irql::APC_LEVEL;
 use crate::thread::{self, Thread};
@@ -25,11 +25,60 @@ pub fn queue(thread: &'static Thread, apc: Apc) {
             Some(apc)
         } else {
             pending.push(apc);
-            None
+            thread.apcs_wait.store(true, Ordering::Release);
+            barrier(thread);
+            if can_interrupt(thread) {
+                pending.pop()
+            } else {
+                None
+            }
         }
     };
     if let Some(apc) = run_now {
         apc();
+    }
+}
+
+/// The host can make all threads of the process pass a barrier (membarrier(2)).
+static HAS_BARRIER: AtomicBool = AtomicBool::new(false);
+
+fn membarrier(command: libc::c_int) -> bool {
+    // SAFETY: The commands of this file touch no memory.
+    unsafe { libc::syscall(libc::SYS_membarrier, command, 0, 0) == 0 }
+}
+
+/// Asks for the host's barrier, once, before the first thread exists.
+pub(crate) fn prepare() {
+    let has = membarrier(libc::MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED);
+    HAS_BARRIER.store(has, Ordering::Relaxed);
+}
+
+/// Between saying that an APC waits for `thread`, and looking whether it can be interrupted; [`lowered`] does the same in the
+/// other order.
+///
+/// One of the two must see what the other one has written. IRQLs fall all the time and APCs are queued seldom, so this side
+/// pays for both: the host makes `thread` pass a barrier. Either it had written its IRQL by then, which is seen here, or it
+/// looks for APCs after that.
+fn barrier(thread: &Thread) {
+    if thread::try_current().is_some_and(|current| current.id == thread.id) {
+        return;
+    }
+    if !HAS_BARRIER.load(Ordering::Relaxed) {
+        fence(Ordering::SeqCst);
+    } else if !membarrier(libc::MEMBARRIER_CMD_PRIVATE_EXPEDITED) {
+        crate::stop::host_failure("membarrier failed, which the host had promised");
+    }
+}
+
+/// The current thread has just come below `APC_LEVEL`: runs what is queued to it.
+pub(crate) fn lowered(thread: &Thread) {
+    if HAS_BARRIER.load(Ordering::Relaxed) {
+        compiler_fence(Ordering::SeqCst);
+    } else {
+        fence(Ordering::SeqCst);
+    }
+    if thread.apcs_wait.load(Ordering::Acquire) {
+        deliver();
     }
 }
 
@@ -40,6 +89,7 @@ pub fn deliver() {
         let next = {
             let mut pending = thread.apcs.lock();
             if pending.is_empty() {
+                thread.apcs_wait.store(false, Ordering::Release);
                 return;
             }
             pending.remove(0)

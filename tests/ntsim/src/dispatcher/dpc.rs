@@ -44,7 +44,8 @@ pub const ROUTINES: &[Routine] = &[
     Routine {
         name: "KeFlushQueuedDpcs",
         args: 0,
-        irql: IrqlRule::Exactly(PASSIVE_LEVEL, Stop::verifier(0x20011)),
+        // The page; no class of Driver Verifier names it.
+        irql: IrqlRule::Exactly(PASSIVE_LEVEL, Stop::verifier(0xe5)),
         run: flush,
     },
 ];

@@ -4,6 +4,7 @@ use super::lock;
 use crate::gate::{Call, IrqlRule, Routine};
 use crate::irql::{APC_LEVEL, DISPATCH_LEVEL};
 use crate::layout::ke::{self, Header};
+use crate::own::{self, Own};
 use crate::stop::{self, Stop};
 
 /// "Event operations at <= DISPATCH_LEVEL": KeInitializeEvent and its friends, verifier rule 0x20011.
@@ -67,9 +68,9 @@ pub fn signal(event: usize) -> i32 {
 fn check(event: usize, routine: &str) {
     let kind = Header(event).kind().get() & 0x7f;
     if kind != ke::NOTIFICATION_EVENT && kind != ke::SYNCHRONIZATION_EVENT {
-        stop::bug_check(
-            0xc4,
-            [0xe1, event as u64, 0, 0],
+        own::violation(
+            Own::Object,
+            [event as u64, 0, 0],
             format!("{routine}: {event:#x} is not an initialised event"),
         );
     }
@@ -84,9 +85,9 @@ fn initialize(call: &Call) -> u64 {
     let event = call.addr(0);
     crate::irql::order::require_resident(call, event);
     if let Some((object, what)) = super::in_use(event, 1) {
-        stop::bug_check(
-            0xc4,
-            [0xe1, object as u64, 0, 0],
+        own::violation(
+            Own::Waited,
+            [object as u64, 0, 0],
             format!("KeInitializeEvent of {event:#x}, used by {what}"),
         );
     }
@@ -100,9 +101,9 @@ fn set(call: &Call) -> u64 {
     check(event, "KeSetEvent");
     if call.u8(2) != 0 && crate::irql::current() > APC_LEVEL {
         let irql = crate::irql::current();
-        stop::bug_check(
-            0xc4,
-            [0x20016, irql.into(), 0, 0],
+        stop::enforce(
+            Stop::verifier(0x20016),
+            [irql.into(), 0, 0],
             "KeSetEvent with Wait TRUE above APC_LEVEL",
         );
     }

@@ -79,9 +79,7 @@ pub fn external() -> External {
 
 impl Drop for External {
     fn drop(&mut self) {
-        let mut state = lock();
-        state.external -= 1;
-        crate::clock::nudge();
+        lock().source_ended();
     }
 }
 

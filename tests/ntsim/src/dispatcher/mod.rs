@@ -85,8 +85,12 @@ pub(crate) struct State {
     pub(crate) waits: BTreeMap<u64, Wait>,
     queues: HashMap<usize, VecDeque<u64>>,
     pub(crate) deadlines: BTreeMap<(u64, u64), Deadline>,
+    /// The deadline that the clock sleeps for. It need not exist any more: then the clock finds that out when it wakes.
+    pub(crate) clock_sleeps_until: Option<u64>,
     pub(crate) timers: HashMap<usize, (u64, u64)>,
     pub(crate) dpcs: VecDeque<dpc::Queued>,
+    /// How many waits have put their thread to sleep.
+    pub(crate) sleeps: u64,
     sequence: u64,
 }
 
@@ -141,22 +145,35 @@ impl State {
     /// Adds a deadline; the key cancels it.
     pub(crate) fn add_deadline(&mut self, at: u64, what: Deadline) -> (u64, u64) {
         let key = (at, self.next_sequence());
-        let first = self
-            .deadlines
-            .first_key_value()
-            .is_none_or(|(first, _)| key < *first);
         self.deadlines.insert(key, what);
-        if first {
+        if self.clock_sleeps_until.is_none_or(|until| at < until) {
             crate::clock::nudge();
         }
         key
     }
 
-    /// One thread less runs; the clock looks whether anyone does.
+    /// One thread less runs.
     pub(crate) fn stopped_running(&mut self) {
         debug_assert!(self.runnable > 0, "more threads stopped than ran");
         self.runnable = self.runnable.saturating_sub(1);
-        if self.runnable == 0 {
+        self.look_for_quiet();
+    }
+
+    /// One outside source less may wake someone.
+    pub(crate) fn source_ended(&mut self) {
+        debug_assert!(self.external > 0, "more sources ended than began");
+        self.external = self.external.saturating_sub(1);
+        self.look_for_quiet();
+    }
+
+    /// Nothing happens any more by itself: the clock jumps, or reports a hang.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.runnable == 0 && self.external == 0
+    }
+
+    /// Has the clock look if it is its turn. Otherwise it sleeps on: a thread of the host is not woken for nothing.
+    fn look_for_quiet(&self) {
+        if self.is_quiet() {
             crate::clock::nudge();
         }
     }
@@ -311,6 +328,7 @@ pub fn wait(objects: &[usize], all: bool, timeout: Timeout, sleep: Sleep, caller
             wake: Arc::clone(&wake),
         },
     );
+    state.sleeps += 1;
     state.stopped_running();
     if explore::on() {
         drop(state);

@@ -184,6 +184,15 @@ fn enter(mutex: FastMutex, caller: usize) {
         );
     }
     order::acquiring(mutex.0);
+    let event = Header(mutex.event().address()).kind().get() & 0x7f;
+    let count = mutex.count().get();
+    if event != ke::SYNCHRONIZATION_EVENT || !matches!(count, 0 | 1) {
+        stop::bug_check(
+            0xc4,
+            [0x1002, mutex.0 as u64, 0, 0],
+            format!("fast mutex {:#x} was never initialised", mutex.0),
+        );
+    }
     loop {
         {
             let _state = lock();

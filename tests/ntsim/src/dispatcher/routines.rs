@@ -133,10 +133,10 @@ fn check(routine: &str, object: usize, timeout: Timeout) {
     };
     if sub != 0 {
         let text = format!("{routine} at IRQL {irql} with {timeout:?}");
-        stop::bug_check(0xc4, [sub, irql.into(), object as u64, 0], text);
+        stop::enforce(Stop::verifier(sub), [irql.into(), object as u64, 0], text);
     }
     if timeout != Timeout::Zero {
-        irql::require_no_lock(routine);
+        irql::require_no_lock_to_wait(routine);
     }
 }
 
@@ -181,7 +181,7 @@ fn check_user_wait(call: &Call, objects: &[usize]) {
         .find(|object| (low..high).contains(*object))
         .filter(|_| user_mode);
     if let Some(&object) = on_stack {
-        stop::violation(
+        stop::enforce(
             Stop::verifier(0x123),
             [object as u64, 0, 0],
             format!(
@@ -221,7 +221,7 @@ fn wait_multiple(call: &Call) -> u64 {
 }
 
 fn delay(call: &Call) -> u64 {
-    irql::require_no_lock("KeDelayExecutionThread");
+    irql::require_no_lock_to_wait("KeDelayExecutionThread");
     let never = super::host::HostEvent::manual();
     let limit = timeout(call.addr(2));
     if limit == Timeout::Zero {
@@ -295,9 +295,9 @@ fn leave_guarded(_: &Call) -> u64 {
         .fetch_add(1, Ordering::Relaxed)
         >= 0
     {
-        stop::bug_check(
-            0xc4,
-            [0x4000e, 0, 0, 0],
+        stop::enforce(
+            Stop::verifier(0x4000e),
+            [0; 3],
             "KeLeaveGuardedRegion without KeEnterGuardedRegion",
         );
     }

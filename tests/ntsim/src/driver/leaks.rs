@@ -1,13 +1,17 @@
 //! What a driver may not leave behind.
 //!
-//! 0xC4/62: "a driver has forgotten to free its pool allocations prior to unloading"; 0xCE for operations that would
+//! What is left of memory, of which requests and MDLs are made, is 0xC4/62: "a driver has forgotten to free its pool allocations prior to unloading"; 0xCE for operations that would
 //! still run into the unloaded image. One stop lists everything.
 
 use crate::account::{self, Resource};
-use crate::image::Image;
+use crate::etw;
+use crate::image::{Image, unwind};
 use crate::layout::io::DriverObject;
+use crate::own::{self, Own};
 use crate::pool;
 use crate::stop::{self, Stop};
+use crate::thread;
+use core::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// Real time that the kernel's own workers get to finish.
@@ -17,11 +21,38 @@ const PATIENCE: Duration = Duration::from_millis(300);
 pub(super) fn check_devices(image: &Image, object: DriverObject) {
     if object.device().get() != 0 {
         check(image);
-        stop::violation(
-            Stop::verifier(0x62),
+        own::violation(
+            Own::Left,
             [0, 0, 1],
             format!("{} was unloaded with a device object", image.name),
         );
+    }
+}
+
+/// Code of the image that a thread would return to: nothing that the driver waited for in its unload routine.
+pub(super) fn check_stacks(image: &Image) {
+    for thread in thread::all() {
+        if thread.exited.load(Ordering::Acquire) {
+            continue;
+        }
+        let on_stack = thread
+            .frames()
+            .iter()
+            .flat_map(unwind::walk_from)
+            .find(|address| (image.base..image.base + image.bytes).contains(address));
+        if let Some(address) = on_stack {
+            stop::bug_check(
+                0xCE,
+                [address as u64, 8, address as u64, 0],
+                format!(
+                    "{} was unloaded while thread {} \"{}\" is in its code, at {}",
+                    image.name,
+                    thread.id,
+                    thread.name,
+                    stop::describe(address)
+                ),
+            );
+        }
     }
 }
 
@@ -38,6 +69,14 @@ pub(super) fn check(image: &Image) {
             std::thread::sleep(Duration::from_millis(1));
         }
     }
+    // ETW would call into the image that is gone.
+    if let Some((handle, what)) = etw::forget(image).first() {
+        stop::enforce(
+            Stop::verifier(0xDD),
+            [*handle, image.base as u64, 0],
+            format!("{} was unloaded without EtwUnregister: {what}", image.name),
+        );
+    }
     let mut lines: Vec<String> = pool::leaks(image)
         .iter()
         .map(pool::Block::describe)
@@ -47,6 +86,9 @@ pub(super) fn check(image: &Image) {
         lines.push(format!("{blocks} pool blocks with {bytes} bytes"));
     }
     let others = account::leaks(image);
+    let memory = others
+        .iter()
+        .any(|(resource, _)| matches!(resource, Resource::Irp | Resource::Mdl));
     let pending = others.iter().any(|(resource, _)| {
         matches!(
             resource,
@@ -59,11 +101,13 @@ pub(super) fn check(image: &Image) {
     }
     let stop = if pending && blocks == 0 {
         Stop::plain(0xCE)
-    } else {
+    } else if memory || blocks != 0 {
         Stop::verifier(0x62)
+    } else {
+        Own::Left.stop()
     };
     let number = lines.len();
-    stop::violation(
+    stop::enforce(
         stop,
         [bytes, 0, number as u64],
         format!(

@@ -9,6 +9,7 @@ mod object;
 use crate::dispatcher::host::on_system_thread;
 use crate::image::{self, Image, LoadError};
 use crate::layout::io::{Device, DriverObject};
+use crate::own::{self, Own};
 use crate::trace::{self, EventKind};
 use crate::{gate, stop, thread};
 use core::fmt::{self, Display, Formatter};
@@ -32,6 +33,12 @@ pub enum Error {
     Load(PathBuf, LoadError),
     /// Its `DllInitialize` failed.
     DllInitialize(String, i32),
+    /// Drivers import from each other in a circle; their names, the first one again at the end.
+    Circle(Vec<String>),
+    /// It has no entry point: others may import from it, but it cannot be started.
+    NoEntryPoint(String),
+    /// A companion that the driver does not import from, neither itself nor through others.
+    NotImported(PathBuf),
     /// It has no unload routine: Windows would keep it for ever.
     NoUnload(String),
     /// A device of it is open: Windows would wait with the unload until it is closed.
@@ -44,6 +51,19 @@ impl Display for Error {
             Self::Load(path, error) => write!(f, "{}: {error}", path.display()),
             Self::DllInitialize(name, status) => {
                 write!(f, "DllInitialize of {name}: {}", describe(*status))
+            }
+            Self::Circle(names) => {
+                write!(
+                    f,
+                    "drivers import from each other in a circle: {}",
+                    names.join(" → ")
+                )
+            }
+            Self::NoEntryPoint(name) => {
+                write!(f, "{name} has no entry point: nothing in it can be started")
+            }
+            Self::NotImported(path) => {
+                write!(f, "{}: nothing is imported from it", path.display())
             }
             Self::NoUnload(name) => write!(f, "{name} has no unload routine"),
             Self::DeviceInUse(name) => write!(f, "{name}: a device of it is open"),
@@ -87,8 +107,31 @@ impl Driver {
     ///
     /// When a file cannot be loaded, or the `DllInitialize` of an imported driver fails.
     pub fn load(path: &Path) -> Result<Self, Error> {
-        let image = map(path)?;
+        Self::load_with(path, &[])
+    }
+
+    /// As [`Self::load`]; drivers that are imported from are looked for among the companions first.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::load`], and when nothing is imported from a companion.
+    pub fn load_with(path: &Path, companions: &[PathBuf]) -> Result<Self, Error> {
+        let image = Loading::of(companions).map(path)?;
         users(image, |users| users.service = true);
+        let stranger = companions.iter().find(|companion| {
+            image::by_name(&image::file_name(companion))
+                .is_none_or(|known| known.path != **companion)
+        });
+        let refusal = match stranger {
+            Some(path) => Some(Error::NotImported(path.clone())),
+            None if image.entry == 0 => Some(Error::NoEntryPoint(image.name.clone())),
+            None => None,
+        };
+        if let Some(refusal) = refusal {
+            users(image, |users| users.service = false);
+            drop_if_unused(image);
+            return Err(refusal);
+        }
         let object = object::create(image);
         trace::event(EventKind::Driver, 0, || {
             format!("{} loaded at 0x{:X}", image.name, image.base)
@@ -110,6 +153,26 @@ impl Driver {
     #[must_use]
     pub fn object(&self) -> usize {
         self.object
+    }
+
+    /// Names of its devices, the newest first; empty for one without a name.
+    #[must_use]
+    pub fn devices(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        let mut device = DriverObject(self.object).device().get();
+        while device != 0 && crate::io::device::is_device(Device(device)) {
+            names.push(crate::io::device::name(Device(device)));
+            device = Device(device).next().get();
+        }
+        names
+    }
+
+    /// Whether it has set a routine for devices that plug and play finds.
+    #[must_use]
+    pub fn has_add_device(&self) -> bool {
+        let extension = DriverObject(self.object).extension().get();
+        // DRIVER_EXTENSION.AddDevice.
+        extension != 0 && crate::mem::peek::<usize>(extension + 8) != 0
     }
 
     /// Calls an exported routine in a system thread and returns its `rax`; nothing if there is no such export.
@@ -201,30 +264,92 @@ fn has_open_device(object: DriverObject) -> bool {
     false
 }
 
-/// Maps an image and, first, what it imports from its own folder; counts it as an importer.
-fn map(path: &Path) -> Result<&'static Image, Error> {
-    let error = |error| Error::Load(path.to_owned(), error);
-    let file_name = path
-        .file_name()
-        .map(|name| name.to_string_lossy().into_owned())
-        .unwrap_or_default();
-    if let Some(image) = image::by_name(&file_name) {
-        return Ok(image);
-    }
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let modules = image::imported_modules(path).map_err(error)?;
-    for module in &modules {
-        if image::by_name(module).is_none()
-            && let Some(file) = find_file(folder, module)
-        {
-            map_library(&file)?;
+/// Modules that are the kernel itself, whatever lies beside a driver.
+const KERNEL: [&str; 2] = ["ntoskrnl.exe", "hal.dll"];
+
+/// One load, with everything that it draws in.
+struct Loading<'a> {
+    companions: &'a [PathBuf],
+    /// Names of the files that are being mapped, each because the one before imports from it.
+    chain: Vec<String>,
+}
+
+impl<'a> Loading<'a> {
+    fn of(companions: &'a [PathBuf]) -> Self {
+        Self {
+            companions,
+            chain: Vec::new(),
         }
     }
-    let image = image::load(path).map_err(error)?;
-    for exporter in exporters(image) {
-        users(exporter, |users| users.importers += 1);
+
+    /// Maps an image and, first, what it imports from the companions and its own folder; counts it as an importer.
+    fn map(&mut self, path: &Path) -> Result<&'static Image, Error> {
+        let error = |error| Error::Load(path.to_owned(), error);
+        let file_name = image::file_name(path);
+        if let Some(image) = image::by_name(&file_name) {
+            return Ok(image);
+        }
+        let same = |name: &String| name.eq_ignore_ascii_case(&file_name);
+        if let Some(start) = self.chain.iter().position(same) {
+            let mut circle: Vec<String> = self.chain.drain(start..).collect();
+            circle.push(file_name);
+            return Err(Error::Circle(circle));
+        }
+        self.chain.push(file_name);
+        for module in image::imported_modules(path).map_err(error)? {
+            if image::by_name(&module).is_none()
+                && let Some(file) = self.find_file(path, &module)
+            {
+                self.map_library(&file)?;
+            }
+        }
+        self.chain.pop();
+        let image = image::load(path).map_err(error)?;
+        for exporter in exporters(image) {
+            users(exporter, |users| users.importers += 1);
+        }
+        Ok(image)
     }
-    Ok(image)
+
+    /// A driver of this name, in any case of letters: a companion, or in the folder of the file that imports from it.
+    fn find_file(&self, importer: &Path, name: &str) -> Option<PathBuf> {
+        if KERNEL
+            .iter()
+            .any(|kernel| kernel.eq_ignore_ascii_case(name))
+        {
+            return None;
+        }
+        let wanted = |path: &PathBuf| image::file_name(path).eq_ignore_ascii_case(name);
+        let companion = self.companions.iter().find(|path| wanted(path));
+        companion.cloned().or_else(|| {
+            let folder = importer.parent().unwrap_or(Path::new("."));
+            let mut files = std::fs::read_dir(folder).ok()?.flatten();
+            // Programs of user mode may lie beside drivers: they are no concern of the kernel.
+            files
+                .find_map(|entry| Some(entry.path()).filter(wanted))
+                .filter(|path| image::is_driver(path) || path.extension() == Some("sys".as_ref()))
+        })
+    }
+
+    /// Loads an image because another one imports from it.
+    fn map_library(&mut self, path: &Path) -> Result<&'static Image, Error> {
+        let image = self.map(path)?;
+        trace::event(EventKind::Driver, 0, || {
+            format!("{} loaded as an import at 0x{:X}", image.name, image.base)
+        });
+        if let Some(initialize) = image.export("DllInitialize") {
+            let argument = object::registry_path(image) as u64;
+            let status = on_system_thread("dll initialize", move || {
+                status_of("DllInitialize", initialize, &[argument])
+            });
+            if status < 0 {
+                drop_if_unused(image);
+                return Err(Error::DllInitialize(image.name.clone(), status));
+            }
+        }
+        users(image, |users| users.library = true);
+        Ok(image)
+    }
 }
 
 /// The loaded images that an image imports from.
@@ -234,40 +359,6 @@ fn exporters(image: &Image) -> Vec<&'static Image> {
         .iter()
         .filter_map(|module| image::by_name(module))
         .collect()
-}
-
-/// A file of this name in the folder, in any case of letters.
-fn find_file(folder: &Path, name: &str) -> Option<PathBuf> {
-    let entries = std::fs::read_dir(folder).ok()?;
-    entries
-        .flatten()
-        .find(|entry| {
-            entry
-                .file_name()
-                .to_string_lossy()
-                .eq_ignore_ascii_case(name)
-        })
-        .map(|entry| entry.path())
-}
-
-/// Loads an image because another one imports from it.
-fn map_library(path: &Path) -> Result<&'static Image, Error> {
-    let image = map(path)?;
-    trace::event(EventKind::Driver, 0, || {
-        format!("{} loaded as an import at 0x{:X}", image.name, image.base)
-    });
-    if let Some(initialize) = image.export("DllInitialize") {
-        let argument = object::registry_path(image) as u64;
-        let status = on_system_thread("dll initialize", move || {
-            status_of("DllInitialize", initialize, &[argument])
-        });
-        if status < 0 {
-            drop_if_unused(image);
-            return Err(Error::DllInitialize(image.name.clone(), status));
-        }
-    }
-    users(image, |users| users.library = true);
-    Ok(image)
 }
 
 /// Unmaps an image that nobody needs any more: `DllUnload`, the leak rules, then the same for what it imports from.
@@ -285,6 +376,8 @@ fn drop_if_unused(image: &'static Image) {
         });
     }
     leaks::check(image);
+    leaks::check_stacks(image);
+    crate::executive::forget(image.base, image.bytes);
     let exporters = exporters(image);
     trace::event(EventKind::Driver, 0, || format!("{} unloaded", image.name));
     image.unload();
@@ -302,9 +395,9 @@ fn run(name: &'static str, target: usize, args: &[u64]) -> u64 {
     let result = gate::call_named(name, target, args);
     let irql = thread.irql();
     if irql != 0 {
-        stop::bug_check(
-            0xC9,
-            [0x05, target as u64, 0, u64::from(irql)],
+        own::violation(
+            Own::Entry,
+            [target as u64, 0, u64::from(irql)],
             format!(
                 "{name} of {} returned at IRQL {irql}",
                 stop::describe(target)

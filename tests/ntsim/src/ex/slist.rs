@@ -96,13 +96,18 @@ fn push(call: &Call) -> u64 {
 }
 
 fn pop(call: &Call) -> u64 {
+    take(call.addr(0)).unwrap_or(0) as u64
+}
+
+/// Takes the first entry off a list.
+pub(super) fn take(head: usize) -> Option<usize> {
     let _guard = LOCK.lock();
-    let head = call.addr(0);
     let entry = first(head);
-    if entry != 0 {
-        set(head, peek(entry), peek::<u16>(head).wrapping_sub(1));
+    if entry == 0 {
+        return None;
     }
-    entry as u64
+    set(head, peek(entry), peek::<u16>(head).wrapping_sub(1));
+    Some(entry)
 }
 
 fn flush(call: &Call) -> u64 {

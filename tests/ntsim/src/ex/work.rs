@@ -14,6 +14,7 @@ use crate::io::keep::Keep;
 use crate::irql::{self, DISPATCH_LEVEL};
 use crate::layout::ke::WorkQueueItem;
 use crate::ob;
+use crate::own::{self, Own};
 use crate::stop::{self, Stop};
 use crate::thread;
 
@@ -172,9 +173,7 @@ fn run(job: Job) {
         Job::Plain { item } => {
             let view = WorkQueueItem(item);
             let (routine, parameter) = (view.routine().get(), view.parameter().get());
-            view.list().set([0, 0]);
-            with(|pool| pool.plain.remove(&item));
-            account::untrack(Resource::WorkItem, item as u64, routine);
+            release(item, routine);
             gate::call_named("work item", routine, &[parameter as u64]);
         }
         Job::Io {
@@ -204,11 +203,28 @@ fn run(job: Job) {
 }
 
 fn queue_plain(call: &Call) -> u64 {
-    let item = WorkQueueItem(call.addr(0));
+    let item = call.addr(0);
+    claim(item, call.caller());
+    push(Job::Plain { item });
+    0
+}
+
+/// Queues a caller's item, which is free again when the host begins to run `run` for it.
+pub(crate) fn queue_host_item(item: usize, caller: usize, run: impl FnOnce() + Send + 'static) {
+    claim(item, caller);
+    queue_host(move || {
+        release(item, caller);
+        run();
+    });
+}
+
+/// Marks an item as queued; it must not be yet.
+fn claim(item: usize, caller: usize) {
+    let item = WorkQueueItem(item);
     if let Some(what) = crate::pageable::describe(item.0) {
-        stop::bug_check(
-            0xc4,
-            [0x131, item.0 as u64, 0, 0],
+        stop::enforce(
+            Stop::verifier(0x131),
+            [item.0 as u64, 0, 0],
             format!("work item {:#x} is pageable: {what}", item.0),
         );
     }
@@ -228,18 +244,23 @@ fn queue_plain(call: &Call) -> u64 {
     account::track(
         Resource::WorkItem,
         item.0 as u64,
-        call.caller(),
+        caller,
         "queued WORK_QUEUE_ITEM",
     );
-    push(Job::Plain { item: item.0 });
-    0
+}
+
+/// An item leaves the queue.
+fn release(item: usize, caller: usize) {
+    WorkQueueItem(item).list().set([0, 0]);
+    with(|pool| pool.plain.remove(&item));
+    account::untrack(Resource::WorkItem, item as u64, caller);
 }
 
 fn require_object(object: usize, routine: &str) {
     if !ob::is_object(object) {
-        stop::bug_check(
-            0xc9,
-            [0x04, object as u64, 0, 0],
+        own::violation(
+            Own::Object,
+            [object as u64, 0, 0],
             format!("{routine}: {object:#x} is no device or driver object"),
         );
     }

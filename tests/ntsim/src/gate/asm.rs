@@ -6,11 +6,16 @@
 //!
 //! The host stack pointer to continue at is kept in the thread's processor control region, addressed by GS.
 
-use crate::thread::Thread;
+use crate::thread::{REGISTERS, SERIAL, Thread};
 use core::arch::global_asm;
+use core::mem::offset_of;
 
 /// Offset in the processor control region of the host stack pointer to use when driver code calls the kernel.
 pub(crate) const HOST_STACK: usize = 0x3000;
+
+/// Offset of the address of the variable that has the address of the thread's first free slot for a border crossing
+/// (`thread/frames.rs`).
+pub(crate) const FRAMES: usize = 0x3010;
 
 /// Offset of a byte: not 0 if driver code is to run with the trap flag set.
 pub(crate) const TRAP: usize = 0x3008;
@@ -48,17 +53,23 @@ global_asm!(
     "mov [rsp + 24], r8",
     "mov [rsp + 32], r9",
     "mov r10, rsp",
+    // The other registers that the driver gets back go where they are kept: nobody takes the slot for anything while its
+    // serial number is 0.
+    "mov r11, gs:[{frames}]",
+    "mov r11, [r11]",
+    "mov qword ptr [r11 + {serial}], 0",
+    "lea r11, [r11 + {registers}]",
+    "mov [r11 + {r15}], r15",
+    "mov [r11 + {r14}], r14",
+    "mov [r11 + {r13}], r13",
+    "mov [r11 + {r12}], r12",
+    "mov [r11 + {rdi}], rdi",
+    "mov [r11 + {rsi}], rsi",
+    "mov [r11 + {rbx}], rbx",
+    "mov [r11 + {rbp}], rbp",
+    "mov [r11 + {rsp}], r10",
     "mov rsp, gs:[{host}]",
-    "push r10",
-    "push rbp",
-    "push rbx",
-    "push rsi",
-    "push rdi",
-    "push r12",
-    "push r13",
-    "push r14",
-    "push r15",
-    "sub rsp, 168",
+    "sub rsp, 160",
     "movaps [rsp], xmm6",
     "movaps [rsp + 16], xmm7",
     "movaps [rsp + 32], xmm8",
@@ -69,8 +80,8 @@ global_asm!(
     "movaps [rsp + 112], xmm13",
     "movaps [rsp + 128], xmm14",
     "movaps [rsp + 144], xmm15",
-    "mov rdi, rax",
-    "lea rsi, [rsp + 168]",
+    "mov edi, eax",
+    "mov rsi, r11",
     "cld",
     "call {dispatch}",
     "movaps xmm6, [rsp]",
@@ -83,16 +94,13 @@ global_asm!(
     "movaps xmm13, [rsp + 112]",
     "movaps xmm14, [rsp + 128]",
     "movaps xmm15, [rsp + 144]",
-    "add rsp, 168",
-    "pop r15",
-    "pop r14",
-    "pop r13",
-    "pop r12",
-    "pop rdi",
-    "pop rsi",
-    "pop rbx",
-    "pop rbp",
-    "pop rsp",
+    // The crossing has been left: its slot is the first free one again. The host has preserved the others.
+    "mov r11, gs:[{frames}]",
+    "mov r11, [r11]",
+    "lea r11, [r11 + {registers}]",
+    "mov rdi, [r11 + {rdi}]",
+    "mov rsi, [r11 + {rsi}]",
+    "mov rsp, [r11 + {rsp}]",
     // Back to the driver; the trap flag takes effect after the instruction that follows `popfq`.
     "cmp byte ptr gs:[{trap}], 0",
     "je 3f",
@@ -128,6 +136,15 @@ global_asm!(
     "sub rcx, rax",
     "mov r11, rdi",
     "mov rsp, rcx",
+    // Four arguments, as nearly always, need no memory; the caller gives no less.
+    "cmp rdx, 4",
+    "jne 5f",
+    "mov rcx, [rsi]",
+    "mov rdx, [rsi + 8]",
+    "mov r8, [rsi + 16]",
+    "mov r9, [rsi + 24]",
+    "jmp 6f",
+    "5:",
     "mov rdi, rsp",
     "mov rcx, rdx",
     "cld",
@@ -136,6 +153,7 @@ global_asm!(
     "mov rdx, [rsp + 8]",
     "mov r8, [rsp + 16]",
     "mov r9, [rsp + 24]",
+    "6:",
     "xor ebp, ebp",
     "cmp byte ptr gs:[{trap}], 0",
     "je 4f",
@@ -166,6 +184,18 @@ global_asm!(
     "xor eax, eax",
     "jmp ntsim_gate_return",
     host = const HOST_STACK,
+    frames = const FRAMES,
+    serial = const SERIAL,
+    registers = const REGISTERS,
+    r15 = const offset_of!(GateFrame, r15),
+    r14 = const offset_of!(GateFrame, r14),
+    r13 = const offset_of!(GateFrame, r13),
+    r12 = const offset_of!(GateFrame, r12),
+    rdi = const offset_of!(GateFrame, rdi),
+    rsi = const offset_of!(GateFrame, rsi),
+    rbx = const offset_of!(GateFrame, rbx),
+    rbp = const offset_of!(GateFrame, rbp),
+    rsp = const offset_of!(GateFrame, rsp),
     trap = const TRAP,
     dispatch = sym super::dispatch::dispatch,
 );
@@ -199,15 +229,22 @@ pub(super) fn is_return_to_driver(address: usize) -> bool {
 
 /// Switches to the driver stack and runs `target`.
 pub(super) fn enter_driver(target: usize, args: &[u64], stack: usize) -> u64 {
-    let count = args.len().max(4);
-    let mut padded = [0u64; 16];
-    let args = if args.len() < count {
-        for (slot, &arg) in padded.iter_mut().zip(args) {
-            *slot = arg;
+    let padded;
+    let args = match *args {
+        [] => &[0; 4],
+        [first] => {
+            padded = [first, 0, 0, 0];
+            &padded
         }
-        padded.get(..count).unwrap_or(&padded)
-    } else {
-        args
+        [first, second] => {
+            padded = [first, second, 0, 0];
+            &padded
+        }
+        [first, second, third] => {
+            padded = [first, second, third, 0];
+            &padded
+        }
+        _ => args,
     };
     // SAFETY: `stack` is the current thread's free driver stack (`Thread::push`), GS is this thread's control region, and
     // a `target` that is no code faults, which the signal handler reports.

@@ -2,30 +2,26 @@
 
 use super::table::{self, Entry};
 use super::{Call, GateFrame, IrqlRule, Routine};
+use crate::hold::{self, Moment};
 use crate::stop::{self, Stop};
-use crate::thread::{self, Frame, Thread};
+use crate::thread::{self, Thread};
 use crate::trace::{self, What};
-use crate::{explore, image, services};
+use crate::{delay, explore, image, services};
 use core::sync::atomic::Ordering;
 
 /// Arguments passed on from one driver to another: no documented routine takes more.
 const FORWARDED: usize = 12;
 
-/// The Rust end of `ntsim_gate_enter`.
-pub(super) extern "C" fn dispatch(index: u64, frame: &GateFrame) -> u64 {
+/// The Rust end of `ntsim_gate_enter`, which has saved the driver's registers in the thread's first free slot: `frame`.
+pub(super) extern "C" fn dispatch(index: u32, frame: &GateFrame) -> u64 {
     let thread = thread::current();
-    let index = u32::try_from(index).unwrap_or(u32::MAX);
     let stack = frame.rsp as *const u64;
     // SAFETY: The driver's stack pointer at the gate points at the return address of its call.
     let caller = unsafe { stack.read() };
     // The gate spilled the register arguments to where they come before those on the stack.
     let args = stack.wrapping_add(1);
     let caller = usize::try_from(caller).unwrap_or(0);
-    thread.push(Frame::Call {
-        entry: index,
-        registers: *frame,
-        caller,
-    });
+    thread.push_call(index, caller);
     // Only this thread writes it.
     let calls = thread.calls.load(Ordering::Relaxed);
     thread.calls.store(calls.wrapping_add(1), Ordering::Relaxed);
@@ -68,26 +64,37 @@ fn kernel(routine: &'static Routine, call: &mut Call) -> u64 {
         image.count_call(call.entry);
     }
     if trace::is_on() {
-        let args = call.first();
-        let args = args.get(..usize::from(routine.args)).unwrap_or(&args);
-        let what = What::Call {
-            routine: routine.name,
-            export: false,
-        };
-        call.record = trace::enter(
-            what,
-            call.caller,
-            args,
-            trace::decode::call(routine.name, call),
-        );
+        record(routine, call);
     }
     check_irql(routine, call);
     if services::breaks_armed() {
         services::break_here(routine.name, call);
     }
+    if delay::is_on() {
+        delay::before(routine.name);
+    }
+    hold::pass(call, Moment::Before);
     let result = (routine.run)(call);
+    hold::pass(call, Moment::After);
     trace::leave(call.record, result);
     result
+}
+
+/// Begins the record of a call.
+#[cold]
+fn record(routine: &'static Routine, call: &mut Call) {
+    let args = call.first();
+    let args = args.get(..usize::from(routine.args)).unwrap_or(&args);
+    let what = What::Call {
+        routine: routine.name,
+        export: false,
+    };
+    call.record = trace::enter(
+        what,
+        call.caller,
+        args,
+        trace::decode::call(routine.name, call),
+    );
 }
 
 fn export(name: &'static str, target: usize, call: &mut Call) -> u64 {
@@ -119,10 +126,10 @@ fn check_irql(routine: &Routine, call: &Call) {
     match routine.irql {
         IrqlRule::Any => {}
         IrqlRule::Max(limit, stop) if irql > limit => {
-            wrong_irql(routine, call, stop, &format!("at most {limit}"))
+            wrong_irql(routine, call, stop, &format!("at most {limit}"));
         }
         IrqlRule::Exactly(level, stop) if irql != level => {
-            wrong_irql(routine, call, stop, &format!("{level}"))
+            wrong_irql(routine, call, stop, &format!("{level}"));
         }
         IrqlRule::PassiveWithApcs(stop) if irql != 0 => wrong_irql(routine, call, stop, "0"),
         IrqlRule::PassiveWithApcs(_) if special_apcs_disabled(thread) => {
@@ -145,9 +152,10 @@ fn special_apcs_disabled(thread: &Thread) -> bool {
         != 0
 }
 
-fn wrong_irql(routine: &Routine, call: &Call, stop: Stop, allowed: &str) -> ! {
+#[cold]
+fn wrong_irql(routine: &Routine, call: &Call, stop: Stop, allowed: &str) {
     let irql = call.thread.irql();
-    stop::violation(
+    stop::enforce(
         stop,
         [u64::from(irql), call.caller as u64, 0],
         format!(

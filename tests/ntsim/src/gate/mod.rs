@@ -33,12 +33,12 @@ mod table;
 
 use crate::image::Image;
 use crate::stop::Stop;
-use crate::thread::{self, Frame, Thread};
+use crate::thread::{self, Thread};
 use crate::trace;
 
 pub use asm::GateFrame;
-pub use table::{Datum, datum, find, import, install, name_of_thunk};
-pub(crate) use table::{ThunkBlock, bind_export, entry, index_of, kernel_routine_count};
+pub use table::{Datum, Library, datum, find, import, import_from, install, name_of_thunk, names};
+pub(crate) use table::{ThunkBlock, bind_export, entry, index_of, kernel_routine_count, thunk};
 
 /// One kernel routine that drivers may import.
 pub struct Routine {
@@ -200,15 +200,8 @@ pub fn call_named(name: &'static str, entry: usize, args: &[u64]) -> u64 {
 fn run(target: usize, args: &[u64], name: Option<&'static str>) -> u64 {
     let thread = thread::current();
     let record = name.map(|name| trace::callback_enter(name, target, args));
-    let result = enter(
-        thread,
-        Frame::Callback {
-            name: name.unwrap_or(""),
-            target,
-        },
-        target,
-        args,
-    );
+    let stack_pointer = thread.push_callback(name.unwrap_or(""), target);
+    let result = enter(thread, stack_pointer, target, args);
     if let Some(record) = record {
         trace::leave(record, result);
     }
@@ -217,11 +210,12 @@ fn run(target: usize, args: &[u64], name: Option<&'static str>) -> u64 {
 
 /// Passes a call of one driver on to another.
 fn forward(target: usize, args: &[u64]) -> u64 {
-    enter(thread::current(), Frame::Forwarded, target, args)
+    let thread = thread::current();
+    enter(thread, thread.push_forwarded(), target, args)
 }
 
-fn enter(thread: &Thread, frame: Frame, target: usize, args: &[u64]) -> u64 {
-    let stack_pointer = thread.push(frame);
+/// Runs driver code that was entered, and leaves it.
+fn enter(thread: &Thread, stack_pointer: usize, target: usize, args: &[u64]) -> u64 {
     crate::explore::into_driver(target);
     let result = asm::enter_driver(target, args, stack_pointer);
     thread.pop();

@@ -6,6 +6,16 @@ use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 
+/// Routines that drivers import from a module other than the kernel: `rdbss.sys`.
+pub struct Library {
+    /// The module's file name in import tables; empty for routines that only the library itself hands out by address.
+    pub module: &'static str,
+    /// Its name in call stacks.
+    pub stem: &'static str,
+    /// Its routines.
+    pub routines: &'static [Routine],
+}
+
 /// An exported kernel variable: drivers import the address of a pointer-sized cell.
 pub struct Datum {
     /// The export's name.
@@ -20,6 +30,8 @@ pub(crate) enum Entry {
     Kernel {
         routine: &'static Routine,
         thunk: usize,
+        /// The module that exports it, as call stacks name it.
+        stem: &'static str,
     },
     /// An export of another driver; calls of it are recorded and passed on.
     Export { name: &'static str, target: usize },
@@ -32,7 +44,8 @@ impl Entry {
     pub(crate) fn full_name(&self) -> String {
         match self {
             Self::Export { name, .. } => (*name).to_owned(),
-            Self::Kernel { .. } | Self::Unknown => format!("nt!{}", self.name()),
+            Self::Kernel { stem, .. } => format!("{stem}!{}", self.name()),
+            Self::Unknown => format!("nt!{}", self.name()),
         }
     }
 
@@ -59,6 +72,8 @@ static NAMES: Mutex<Option<Names>> = Mutex::new(None);
 #[derive(Default)]
 struct Names {
     routines: HashMap<&'static str, u32>,
+    /// The module of routines that are not the kernel's, in lower case.
+    modules: HashMap<u32, &'static str>,
     data: HashMap<&'static str, usize>,
     thunks: HashMap<usize, u32>,
     raw: HashMap<&'static str, usize>,
@@ -78,23 +93,47 @@ pub(crate) fn entry(index: u32) -> &'static Entry {
     unsafe { entry.as_ref() }.unwrap_or(&Entry::Unknown)
 }
 
-fn add(entry: Entry) -> u32 {
+/// Adds an entry, if there is room.
+fn add(entry: Entry) -> Option<u32> {
     let index = ENTRY_COUNT.fetch_add(1, Ordering::Relaxed);
-    match ENTRIES.get(index) {
-        Some(slot) => slot.store(Box::leak(Box::new(entry)), Ordering::Release),
-        None => crate::stop::host_failure("too many imports"),
-    }
-    u32::try_from(index).unwrap_or(u32::MAX)
+    ENTRIES
+        .get(index)?
+        .store(Box::leak(Box::new(entry)), Ordering::Release);
+    u32::try_from(index).ok()
 }
 
 /// Fills the table at boot.
-pub fn install(tables: &[&'static [Routine]], data: &[&'static [Datum]]) {
-    let routines: Vec<&'static Routine> = tables.iter().flat_map(|table| table.iter()).collect();
+pub fn install(
+    tables: &[&'static [Routine]],
+    libraries: &[&'static Library],
+    data: &[&'static [Datum]],
+) {
+    let kernel = tables.iter().flat_map(|table| table.iter());
+    let others = libraries.iter().flat_map(|library| {
+        library
+            .routines
+            .iter()
+            .map(|routine| (routine, Some(*library)))
+    });
+    let routines: Vec<(&'static Routine, Option<&'static Library>)> = kernel
+        .map(|routine| (routine, None))
+        .chain(others)
+        .collect();
     let block = ThunkBlock::new(routines.len());
     let mut names = Names::default();
-    for (position, routine) in routines.iter().enumerate() {
+    for (position, (routine, library)) in routines.iter().enumerate() {
         let thunk = block.address(position);
-        let index = add(Entry::Kernel { routine, thunk });
+        let stem = library.map_or("nt", |library| library.stem);
+        let Some(index) = add(Entry::Kernel {
+            routine,
+            thunk,
+            stem,
+        }) else {
+            crate::stop::host_failure("too many kernel routines");
+        };
+        if let Some(library) = library {
+            names.modules.insert(index, library.module);
+        }
         assert!(
             names.routines.insert(routine.name, index).is_none(),
             "routine {} is in two tables",
@@ -117,6 +156,18 @@ pub fn install(tables: &[&'static [Routine]], data: &[&'static [Datum]]) {
     *NAMES.lock() = Some(names);
 }
 
+/// Names of all routines that drivers may import.
+#[must_use]
+pub fn names() -> Vec<&'static str> {
+    let mut names: Vec<_> = NAMES
+        .lock()
+        .iter()
+        .flat_map(|names| names.routines.keys().copied())
+        .collect();
+    names.sort_unstable();
+    names
+}
+
 /// The routine of this name.
 #[must_use]
 pub fn find(name: &str) -> Option<&'static Routine> {
@@ -131,13 +182,41 @@ pub(crate) fn index_of(name: &str) -> Option<u32> {
     NAMES.lock().as_ref()?.routines.get(name).copied()
 }
 
-/// The address that a driver importing this name gets: a thunk, or the cell of a variable.
+/// The address that a driver importing this name from the kernel gets: a thunk, or the cell of a variable.
 #[must_use]
 pub fn import(name: &str) -> Option<usize> {
-    let Some(index) = index_of(name) else {
-        return raw_code(name).or_else(|| datum(name));
-    };
-    match entry(index) {
+    match index_of(name) {
+        Some(index) if module_of(index).is_none() => thunk(name),
+        Some(_) => None,
+        None => raw_code(name).or_else(|| datum(name)),
+    }
+}
+
+/// The same for a name and the module that it is imported from: a [`Library`], or else the kernel.
+#[must_use]
+pub fn import_from(module: &str, name: &str) -> Option<usize> {
+    if !is_library(module) {
+        return import(name);
+    }
+    let own = module_of(index_of(name)?).is_some_and(|own| own.eq_ignore_ascii_case(module));
+    own.then(|| thunk(name)).flatten()
+}
+
+/// Whether a [`Library`] stands for this module.
+fn is_library(module: &str) -> bool {
+    NAMES.lock().as_ref().is_some_and(|names| {
+        let mut modules = names.modules.values();
+        modules.any(|known| !known.is_empty() && known.eq_ignore_ascii_case(module))
+    })
+}
+
+fn module_of(index: u32) -> Option<&'static str> {
+    NAMES.lock().as_ref()?.modules.get(&index).copied()
+}
+
+/// The thunk of a routine of any module.
+pub(crate) fn thunk(name: &str) -> Option<usize> {
+    match entry(index_of(name)?) {
         Entry::Kernel { thunk, .. } => Some(*thunk),
         _ => None,
     }
@@ -201,8 +280,8 @@ impl ThunkBlock {
     }
 }
 
-/// Adds an entry that passes calls on to another driver's export; its thunk is to be written by the caller.
-pub(crate) fn bind_export(name: String, target: usize) -> u32 {
+/// Adds an entry that passes calls on to another driver's export, if there is room; its thunk is to be written by the caller.
+pub(crate) fn bind_export(name: String, target: usize) -> Option<u32> {
     add(Entry::Export {
         name: name.leak(),
         target,

@@ -1,16 +1,19 @@
 //! Maps a PE32+ driver file: headers, sections, relocations, imports, page protection.
 //!
-//! Facts: "PE Format" of the Win32 documentation.
+//! Facts: "PE Format" of the Win32 documentation. What the headers say is checked by [`super::layout`]; every address that
+//! tables of the file contain goes through [`Memory`], which knows the bounds. The suite `fuzz` (`images`) tries that.
 
-use super::{Image, Section, bind, checksum, register, unwind};
+use super::layout::{self, Layout};
+use super::{Image, bind, checksum, exports, register, unwind};
 use crate::arena::{self, Kind};
 use core::fmt::{self, Display, Formatter};
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize};
-use object::LittleEndian as LE;
+use core::sync::atomic::{AtomicBool, AtomicUsize};
 use object::pe;
 use object::read::pe::{ImageNtHeaders as _, ImageOptionalHeader as _, PeFile64};
-use std::collections::HashMap;
 use std::path::Path;
+
+/// Longest name in a table.
+const LONGEST_NAME: usize = 512;
 
 /// Why a file cannot be loaded as a driver.
 #[derive(Debug)]
@@ -41,80 +44,166 @@ impl From<object::read::Error> for LoadError {
     }
 }
 
-type Result<T> = core::result::Result<T, LoadError>;
+pub(super) type Result<T> = core::result::Result<T, LoadError>;
 
-fn refused<T>(text: impl Into<String>) -> Result<T> {
+pub(super) fn refused<T>(text: impl Into<String>) -> Result<T> {
     Err(LoadError::Refused(text.into()))
+}
+
+/// A name of a table.
+pub(super) fn text(name: &[u8]) -> Result<String> {
+    if name.len() > LONGEST_NAME {
+        return Err(LoadError::Format(format!(
+            "a name in a table has {} bytes",
+            name.len()
+        )));
+    }
+    Ok(String::from_utf8_lossy(name).into_owned())
+}
+
+/// Reads a file, if it is one.
+fn read(path: &Path) -> Result<Vec<u8>> {
+    let about = std::fs::metadata(path).map_err(LoadError::Io)?;
+    if !about.is_file() {
+        return refused("it is no file");
+    }
+    if about.len() > layout::LARGEST as u64 {
+        return refused(format!("the file has {} bytes", about.len()));
+    }
+    std::fs::read(path).map_err(LoadError::Io)
 }
 
 /// Names of the modules that a file imports from, without loading it.
 pub(crate) fn imported_modules(path: &Path) -> Result<Vec<String>> {
-    let file = std::fs::read(path).map_err(LoadError::Io)?;
-    let parsed = PeFile64::parse(&*file)?;
+    let file = read(path)?;
+    let parsed = layout::parse(&file)?;
     bind::modules(&parsed)
 }
 
+/// Names of the modules that a file imports from, and what it imports from each, without loading it.
+///
+/// # Errors
+///
+/// When the file cannot be read, or no driver would be loaded from it.
+pub fn imports(path: &Path) -> Result<Vec<(String, String)>> {
+    let file = read(path)?;
+    let parsed = layout::parse(&file)?;
+    layout::check(&file, &parsed)?;
+    let slots = bind::slots(&parsed)?;
+    Ok(slots
+        .into_iter()
+        .map(|slot| (slot.module, slot.name))
+        .collect())
+}
+
+/// Names of what a file exports, without loading it.
+///
+/// # Errors
+///
+/// As [`imports`].
+pub fn exported(path: &Path) -> Result<Vec<String>> {
+    let file = read(path)?;
+    let parsed = layout::parse(&file)?;
+    let layout = layout::check(&file, &parsed)?;
+    Ok(exports::read(&parsed, layout.bytes)?.into_keys().collect())
+}
+
+/// Whether a file is a driver, by its headers.
+pub(crate) fn is_driver(path: &Path) -> bool {
+    read(path).is_ok_and(|file| {
+        layout::parse(&file).is_ok_and(|parsed| {
+            parsed.nt_headers().optional_header().subsystem() == pe::IMAGE_SUBSYSTEM_NATIVE
+        })
+    })
+}
+
 /// Loads a driver file. Imports are bound to the kernel's routines and to the exports of images that are loaded already.
+///
+/// # Errors
+///
+/// When the file cannot be read, or no driver can be loaded from it.
 pub fn load(path: &Path) -> Result<&'static Image> {
-    let file = std::fs::read(path).map_err(LoadError::Io)?;
-    let parsed = PeFile64::parse(&*file)?;
-    check_headers(&parsed)?;
-    let name = path.file_name().map_or_else(
-        || "driver.sys".to_owned(),
-        |name| name.to_string_lossy().into_owned(),
-    );
-    check_checksum(&file, &parsed, &name);
-    let sections = sections(&parsed)?;
-    let header = parsed.nt_headers().optional_header();
-    let bytes = arena::pages(header.size_of_image() as usize);
-    let base = arena::map(bytes, Kind::Image);
-    let mut memory = Memory { base, bytes };
+    let file = read(path)?;
+    let image = build(&file, path)?;
+    let (base, bytes) = (image.base, image.bytes);
+    register(image).ok_or_else(|| {
+        crate::pageable::remove(base, bytes);
+        arena::unmap(base, bytes);
+        LoadError::Refused("too many images are loaded".to_owned())
+    })
+}
+
+/// Maps a file as [`load`] does, looks at everything that reports look at, and takes it away again; nothing of it is run.
+/// For the fuzzer. Returns how many functions the image knew.
+///
+/// # Errors
+///
+/// As [`load`].
+pub fn probe(file: &[u8]) -> Result<usize> {
+    let image = build(file, Path::new("probe.sys"))?;
+    let known = image.look_around();
+    crate::pageable::remove(image.base, image.bytes);
+    arena::unmap(image.base, image.bytes);
+    Ok(known)
+}
+
+fn build(file: &[u8], path: &Path) -> Result<Image> {
+    let parsed = layout::parse(file)?;
+    let layout = layout::check(file, &parsed)?;
+    let name = super::file_name(path);
+    let exports = exports::read(&parsed, layout.bytes)?;
+    let imports = bind::modules(&parsed)?;
+    let slots = bind::slots(&parsed)?;
+    let mut memory = Memory {
+        base: arena::map(layout.bytes, Kind::Image),
+        bytes: layout.bytes,
+    };
     let result = (|| {
-        fill(&mut memory, &file, &parsed)?;
-        relocate(&mut memory, &parsed)?;
-        let exports = exports(&parsed)?;
-        let imports = bind::modules(&parsed)?;
-        bind::bind(&mut memory, &parsed)?;
-        let functions = unwind::functions(&memory, &parsed);
-        protect(&memory, header.size_of_headers() as usize, &sections);
-        Ok((exports, imports, functions))
+        fill(&mut memory, file, &layout)?;
+        relocate(&mut memory, &parsed, &layout)?;
+        bind::bind(&mut memory, &slots)?;
+        let functions = unwind::functions(&memory, &parsed)?;
+        Ok(functions)
     })();
-    let (exports, imports, functions) = match result {
-        Ok(parts) => parts,
+    let functions = match result {
+        Ok(functions) => functions,
         Err(error) => {
-            arena::unmap(base, bytes);
+            arena::unmap(memory.base, memory.bytes);
             return Err(error);
         }
     };
-    Ok(register(Image {
+    protect(&memory, &layout);
+    check_checksum(file, &parsed, &layout, path, &name);
+    Ok(Image {
         id: 0,
         name,
         path: path.to_owned(),
-        base,
-        bytes,
-        entry: base + header.address_of_entry_point() as usize,
-        sections,
+        base: memory.base,
+        bytes: memory.bytes,
+        entry: match layout.entry {
+            0 => 0,
+            entry => memory.base + entry as usize,
+        },
+        sections: layout.sections,
         symbols: super::symbols::Symbols::read(path, &parsed),
         faults: crate::fault::Plan::of_new_image(),
         imports,
         exports,
         functions,
         loaded: AtomicBool::new(true),
-        calls: (0..crate::gate::kernel_routine_count())
-            .map(|_| AtomicU32::new(0))
-            .collect(),
+        calls: super::calls::Calls::default(),
         driver_object: AtomicUsize::new(0),
-    }))
+    })
 }
 
 /// The memory of an image while it is being put together: writable, nobody else's.
 pub(super) struct Memory {
     pub(super) base: usize,
-    bytes: usize,
+    pub(super) bytes: usize,
 }
 
 impl Memory {
-    fn range(&self, rva: u32, bytes: usize) -> Result<usize> {
+    pub(super) fn range(&self, rva: u32, bytes: usize) -> Result<usize> {
         let start = rva as usize;
         match start.checked_add(bytes) {
             Some(end) if end <= self.bytes => Ok(self.base + start),
@@ -138,88 +227,27 @@ impl Memory {
     }
 }
 
-fn check_headers(parsed: &PeFile64) -> Result<()> {
-    let headers = parsed.nt_headers();
-    let machine = headers.file_header().machine.get(LE);
-    if machine != pe::IMAGE_FILE_MACHINE_AMD64 {
-        return refused(format!(
-            "it is for machine type 0x{machine:X}, not for x64 (0x8664)"
-        ));
-    }
-    let characteristics = headers.file_header().characteristics.get(LE);
-    if characteristics & pe::IMAGE_FILE_RELOCS_STRIPPED != 0 {
-        return refused(
-            "its relocations are stripped, so that it cannot be mapped anywhere else than it was linked for",
-        );
-    }
-    let optional = headers.optional_header();
-    if optional.subsystem() != pe::IMAGE_SUBSYSTEM_NATIVE {
-        return refused(format!(
-            "its subsystem is {}, not native (1): it is no driver",
-            optional.subsystem()
-        ));
-    }
-    if (optional.section_alignment() as usize) < arena::PAGE {
-        // 0xC4/2004: sections must be page aligned.
-        return refused(format!(
-            "its section alignment is {} bytes, less than a page",
-            optional.section_alignment()
-        ));
-    }
-    Ok(())
-}
-
-fn check_checksum(file: &[u8], parsed: &PeFile64, name: &str) {
-    // The field is 0x40 bytes into the optional header, which follows the signature and the file header.
-    let header = parsed.dos_header().e_lfanew.get(LE) as usize;
-    let computed = checksum::of(file, header + 4 + 20 + 0x40);
+fn check_checksum(file: &[u8], parsed: &PeFile64, layout: &Layout, path: &Path, name: &str) {
     let stored = parsed.nt_headers().optional_header().check_sum();
-    if stored != computed {
+    let computed = checksum::of(file, layout.checksum_at);
+    // What the fuzzer spoils has no checksum that anybody expects.
+    if stored != computed && path.is_file() {
         eprintln!(
             "ntsim: {name}: checksum 0x{stored:X} in the header, 0x{computed:X} computed: Windows would refuse the file"
         );
     }
 }
 
-fn sections(parsed: &PeFile64) -> Result<Vec<Section>> {
-    let mut sections = Vec::new();
-    for header in parsed.section_table().iter() {
-        let flags = header.characteristics.get(LE);
-        let name = String::from_utf8_lossy(header.raw_name()).into_owned();
-        let section = Section {
-            rva: header.virtual_address.get(LE),
-            bytes: header
-                .virtual_size
-                .get(LE)
-                .max(header.size_of_raw_data.get(LE)),
-            executable: flags & pe::IMAGE_SCN_MEM_EXECUTE != 0,
-            writable: flags & pe::IMAGE_SCN_MEM_WRITE != 0,
-            discardable: flags & pe::IMAGE_SCN_MEM_DISCARDABLE != 0,
-            name,
-        };
-        if section.executable && section.writable {
-            // 0xC4/2003 of code integrity checks.
-            return refused(format!(
-                "section {} is writable and executable",
-                section.name
-            ));
-        }
-        sections.push(section);
-    }
-    Ok(sections)
-}
-
-fn fill(memory: &mut Memory, file: &[u8], parsed: &PeFile64) -> Result<()> {
-    let headers = parsed.nt_headers().optional_header().size_of_headers() as usize;
-    memory.write(0, file.get(..headers.min(file.len())).unwrap_or_default())?;
-    for header in parsed.section_table().iter() {
-        let data = header.pe_data(file)?;
-        memory.write(header.virtual_address.get(LE), data)?;
+fn fill(memory: &mut Memory, file: &[u8], layout: &Layout) -> Result<()> {
+    let part = |offset: usize, length: usize| file.get(offset..offset + length).unwrap_or_default();
+    memory.write(0, part(0, layout.header_bytes))?;
+    for (section, &(offset, length)) in layout.sections.iter().zip(&layout.data) {
+        memory.write(section.rva, part(offset, length))?;
     }
     Ok(())
 }
 
-fn relocate(memory: &mut Memory, parsed: &PeFile64) -> Result<()> {
+fn relocate(memory: &mut Memory, parsed: &PeFile64, layout: &Layout) -> Result<()> {
     let preferred = parsed.nt_headers().optional_header().image_base();
     let delta = (memory.base as u64).wrapping_sub(preferred);
     let sections = parsed.section_table();
@@ -249,28 +277,17 @@ fn relocate(memory: &mut Memory, parsed: &PeFile64) -> Result<()> {
         }
     }
     // The header in memory tells the truth about the base, as on Windows.
-    let header = parsed.dos_header().e_lfanew.get(LE);
-    memory.write(header + 4 + 20 + 0x18, &(memory.base as u64).to_le_bytes())
+    memory.write(layout.base_at, &(memory.base as u64).to_le_bytes())
 }
 
-fn exports(parsed: &PeFile64) -> Result<HashMap<String, u32>> {
-    let mut exports = HashMap::new();
-    if let Some(table) = parsed.export_table()? {
-        for export in table.exports()? {
-            if let (Some(name), object::read::pe::ExportTarget::Address(rva)) =
-                (export.name, export.target)
-            {
-                exports.insert(String::from_utf8_lossy(name).into_owned(), rva);
-            }
-        }
-    }
-    Ok(exports)
-}
-
-fn protect(memory: &Memory, header_bytes: usize, sections: &[Section]) {
+fn protect(memory: &Memory, layout: &Layout) {
     arena::protect(memory.base, memory.bytes, libc::PROT_NONE);
-    arena::protect(memory.base, arena::pages(header_bytes), libc::PROT_READ);
-    for section in sections.iter().filter(|section| section.bytes > 0) {
+    arena::protect(
+        memory.base,
+        arena::pages(layout.header_bytes),
+        libc::PROT_READ,
+    );
+    for section in layout.sections.iter().filter(|section| section.bytes > 0) {
         let mut protection = libc::PROT_READ;
         if section.writable {
             protection |= libc::PROT_WRITE;

@@ -1,7 +1,10 @@
 //! Loaded driver images: what is where, and whose an address is.
 
 mod bind;
+mod calls;
 mod checksum;
+mod exports;
+mod layout;
 mod load;
 mod poison;
 mod symbols;
@@ -9,13 +12,14 @@ pub mod unwind;
 
 use crate::arena;
 use crate::fault::Plan;
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 use parking_lot::Mutex;
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-pub(crate) use load::imported_modules;
-pub use load::{LoadError, load};
+pub(crate) use calls::hand_on;
+pub use load::{LoadError, exported, imports, load, probe};
+pub(crate) use load::{imported_modules, is_driver};
 pub(crate) use poison::poisoned;
 
 /// A section of an image.
@@ -55,7 +59,7 @@ pub struct Image {
     pub base: usize,
     /// Bytes in memory.
     pub bytes: usize,
-    /// Address of the entry point.
+    /// Address of the entry point; 0 for none.
     pub entry: usize,
     /// Its sections.
     pub sections: Vec<Section>,
@@ -64,10 +68,10 @@ pub struct Image {
     /// Names of the modules it imports from.
     pub imports: Vec<String>,
     symbols: symbols::Symbols,
-    exports: HashMap<String, u32>,
+    exports: HashMap<String, exports::Export>,
     functions: Vec<unwind::Function>,
     loaded: AtomicBool,
-    calls: Box<[AtomicU32]>,
+    calls: calls::Calls,
     driver_object: AtomicUsize,
 }
 
@@ -85,19 +89,17 @@ fn slots() -> impl Iterator<Item = &'static Image> {
         .filter_map(|slot| unsafe { slot.load(Ordering::Acquire).as_ref() })
 }
 
-/// Adds an image to the list.
-fn register(image: Image) -> &'static Image {
+/// Adds an image to the list, if it has room.
+fn register(image: Image) -> Option<&'static Image> {
     let _registering = REGISTERING.lock();
     let position = COUNT.load(Ordering::Acquire);
+    let slot = IMAGES.get(position)?;
     let image: &'static mut Image = Box::leak(Box::new(image));
     image.id = u32::try_from(position).unwrap_or(u32::MAX);
     let image: &'static Image = image;
-    match IMAGES.get(position) {
-        Some(slot) => slot.store(core::ptr::from_ref(image).cast_mut(), Ordering::Release),
-        None => crate::stop::host_failure("too many images"),
-    }
+    slot.store(core::ptr::from_ref(image).cast_mut(), Ordering::Release);
     COUNT.store(position + 1, Ordering::Release);
-    image
+    Some(image)
 }
 
 /// The image that contains this address, also one that was unloaded.
@@ -121,6 +123,14 @@ pub(crate) fn is_constant(address: usize) -> bool {
 #[must_use]
 pub fn by_name(name: &str) -> Option<&'static Image> {
     slots().find(|image| image.is_loaded() && image.name.eq_ignore_ascii_case(name))
+}
+
+/// The file name of a path.
+#[must_use]
+pub(crate) fn file_name(path: &Path) -> String {
+    path.file_name()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default()
 }
 
 /// All loaded images.
@@ -187,7 +197,36 @@ impl Image {
     /// The address of an export.
     #[must_use]
     pub fn export(&self, name: &str) -> Option<usize> {
-        self.exports.get(name).map(|rva| self.base + *rva as usize)
+        match self.exports.get(name)? {
+            exports::Export::Here(rva) => Some(self.base + *rva as usize),
+            exports::Export::Forwarded { .. } => None,
+        }
+    }
+
+    /// Where the exports lie that are the image's own.
+    fn own_exports(&self) -> impl Iterator<Item = (&str, u32)> {
+        self.exports
+            .iter()
+            .filter_map(|(name, export)| match export {
+                exports::Export::Here(rva) => Some((name.as_str(), *rva)),
+                exports::Export::Forwarded { .. } => None,
+            })
+    }
+
+    /// Whether the kernel routine or export of another driver that an import names is there.
+    #[must_use]
+    pub fn can_import(module: &str, name: &str) -> bool {
+        matches!(exports::find(module, name), Ok(Some(_)))
+    }
+
+    /// Looks at what reports look at: functions by address, and the way out of each.
+    fn look_around(&self) -> usize {
+        let step = (self.bytes / 64).max(1);
+        let named = (0..self.bytes)
+            .step_by(step)
+            .filter(|offset| self.function_at(*offset).is_some())
+            .count();
+        named + unwind::try_all(self)
     }
 
     /// Names of all exports.
@@ -202,21 +241,6 @@ impl Image {
         self.sections
             .iter()
             .find(|section| rva.wrapping_sub(section.rva) < section.bytes)
-    }
-
-    /// How often the image called the kernel routine of this name.
-    #[must_use]
-    pub fn call_count(&self, routine: &str) -> u64 {
-        let index = crate::gate::index_of(routine);
-        index
-            .and_then(|index| self.calls.get(index as usize))
-            .map_or(0, |count| u64::from(count.load(Ordering::Relaxed)))
-    }
-
-    pub(crate) fn count_call(&self, entry: u32) {
-        if let Some(count) = self.calls.get(entry as usize) {
-            count.fetch_add(1, Ordering::Relaxed);
-        }
     }
 
     /// The `DRIVER_OBJECT` of the image, or 0 for an image that was only loaded as an import.
@@ -263,10 +287,9 @@ impl Image {
             self.section(self.base + rva as usize)
                 .is_some_and(|section| section.executable)
         };
-        self.exports
-            .iter()
-            .filter(|(_, rva)| executable(**rva))
-            .filter_map(|(name, rva)| Some((name.as_str(), offset.checked_sub(*rva as usize)?)))
+        self.own_exports()
+            .filter(|(_, rva)| executable(*rva))
+            .filter_map(|(name, rva)| Some((name, offset.checked_sub(rva as usize)?)))
             .min_by_key(|(_, distance)| *distance)
             .filter(|(_, distance)| *distance < 0x1000)
     }

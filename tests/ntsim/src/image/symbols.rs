@@ -1,10 +1,11 @@
-//! Function names from the program database beside an image, for call stacks and timelines.
+//! Function names from the program database beside an image, or from the image's own symbol table (GNU tools write one),
+//! for call stacks and timelines.
 //!
-//! Read in the background while the driver starts; a file that does not belong to the image is ignored.
+//! A database is read in the background while the driver starts; one that does not belong to the image is ignored.
 
 use core::time::Duration;
 use object::read::pe::PeFile64;
-use object::{Object as _, ReadRef};
+use object::{Object as _, ObjectSymbol as _, ReadRef, SymbolKind};
 use pdb2::{FallibleIterator as _, PDB, SymbolData};
 use std::fs::File;
 use std::path::Path;
@@ -13,6 +14,9 @@ use std::time::Instant;
 
 /// Longest time that a report waits for the names.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Bytes that the last function of a symbol table is believed to have.
+const LAST_BYTES: u32 = 0x1000;
 
 /// A function of an image.
 struct Symbol {
@@ -32,12 +36,16 @@ impl Symbols {
         let identity = parsed.pdb_info().ok().flatten().map(|info| info.guid());
         let path = image.with_extension("pdb");
         let (Some(identity), true) = (identity, path.exists()) else {
-            let _ = symbols.0.set(Vec::new());
+            let _ = symbols.0.set(own(parsed));
             return symbols;
         };
         let slot = symbols.clone();
         let reader = move || {
-            let _ = slot.0.set(functions(&path, identity).unwrap_or_default());
+            // A damaged database may be too much for its reader: then there are no names.
+            let read = std::panic::catch_unwind(|| functions(&path, identity));
+            let _ = slot
+                .0
+                .set(read.ok().and_then(Result::ok).unwrap_or_default());
         };
         if std::thread::Builder::new()
             .name("symbols".to_owned())
@@ -64,6 +72,33 @@ impl Symbols {
             .filter(|function| rva - function.rva < function.bytes)?;
         Some((&function.name, (rva - function.rva) as usize))
     }
+}
+
+/// The functions of the image's own symbol table. It knows no sizes: each function reaches to the next.
+fn own<'d, R: ReadRef<'d>>(parsed: &PeFile64<'d, R>) -> Vec<Symbol> {
+    let base = parsed.relative_address_base();
+    let mut functions: Vec<Symbol> = parsed
+        .symbols()
+        .filter(|symbol| symbol.kind() == SymbolKind::Text && symbol.size() == 0)
+        .filter_map(|symbol| {
+            Some(Symbol {
+                rva: u32::try_from(symbol.address().checked_sub(base)?).ok()?,
+                bytes: LAST_BYTES,
+                name: symbol
+                    .name()
+                    .ok()
+                    .filter(|name| !name.starts_with('.'))?
+                    .to_owned(),
+            })
+        })
+        .collect();
+    functions.sort_by_key(|function| function.rva);
+    functions.dedup_by_key(|function| function.rva);
+    let starts: Vec<u32> = functions.iter().skip(1).map(|next| next.rva).collect();
+    for (function, next) in functions.iter_mut().zip(starts) {
+        function.bytes = next - function.rva;
+    }
+    functions
 }
 
 fn functions(path: &Path, identity: [u8; 16]) -> pdb2::Result<Vec<Symbol>> {

@@ -3,15 +3,20 @@
 //! Facts: "x64 exception handling" of the MSVC documentation (`RUNTIME_FUNCTION`, `UNWIND_INFO`, `UNWIND_CODE`).
 //! Stacks may be damaged when this runs: memory is read through the host's kernel, which refuses bad addresses.
 
-use super::find;
-use super::load::Memory;
+use super::load::{LoadError, Memory, Result};
+use super::{Image, find};
 use crate::gate::GateFrame;
+use crate::thread::Frame;
 use object::LittleEndian as LE;
 use object::pe::IMAGE_DIRECTORY_ENTRY_EXCEPTION;
 use object::read::pe::PeFile64;
 
 /// Longest stack that is walked.
 const MAX_FRAMES: usize = 64;
+/// Longest chain of unwind data of one function.
+const MAX_CHAIN: usize = 32;
+/// Bytes of a `RUNTIME_FUNCTION`.
+const FUNCTION_BYTES: u32 = 12;
 const RSP: usize = 4;
 
 /// A `RUNTIME_FUNCTION`.
@@ -23,24 +28,28 @@ pub(super) struct Function {
 }
 
 /// Reads the function table of an image.
-pub(super) fn functions(memory: &Memory, parsed: &PeFile64) -> Vec<Function> {
+pub(super) fn functions(memory: &Memory, parsed: &PeFile64) -> Result<Vec<Function>> {
     let Some(directory) = parsed
         .data_directories()
         .get(IMAGE_DIRECTORY_ENTRY_EXCEPTION)
     else {
-        return Vec::new();
+        return Ok(Vec::new());
     };
-    let start = directory.virtual_address.get(LE);
-    let count = directory.size.get(LE) / 12;
-    let mut functions: Vec<_> = (0..count)
-        .filter_map(|n| entry(|at| memory.read(at).ok(), start + n * 12))
+    let (start, bytes) = (directory.virtual_address.get(LE), directory.size.get(LE));
+    if memory.range(start, bytes as usize).is_err() {
+        return Err(LoadError::Format(
+            "its function table lies outside the image".to_owned(),
+        ));
+    }
+    let mut functions: Vec<_> = (0..bytes / FUNCTION_BYTES)
+        .filter_map(|n| entry(|at| memory.read(at).ok(), start + n * FUNCTION_BYTES))
         .collect();
     functions.sort_by_key(|function| function.begin);
-    functions
+    Ok(functions)
 }
 
 fn entry(read: impl Fn(u32) -> Option<[u8; 4]>, rva: u32) -> Option<Function> {
-    let word = |n: u32| read(rva + n * 4).map(u32::from_le_bytes);
+    let word = |n: u32| read(rva.checked_add(n * 4)?).map(u32::from_le_bytes);
     Some(Function {
         begin: word(0)?,
         end: word(1)?,
@@ -69,6 +78,15 @@ pub fn walk_from_call(frame: &GateFrame) -> Vec<usize> {
         return Vec::new();
     }
     walk(registers, Position::AfterCall)
+}
+
+/// The driver addresses that led to one border crossing, innermost first.
+pub(crate) fn walk_from(frame: &Frame) -> Vec<usize> {
+    match frame {
+        Frame::Call { registers, .. } => walk_from_call(registers),
+        Frame::Preempted(registers) => walk(*registers, Position::AtInstruction),
+        Frame::Forwarded | Frame::Callback { .. } => Vec::new(),
+    }
 }
 
 /// Whether the instruction pointer is the address after a call, or of an instruction that did not finish.
@@ -100,6 +118,29 @@ fn unwind(registers: &mut Registers, position: Position) -> Option<()> {
     let rip = usize::try_from(registers.rip).ok()?;
     let image = find(rip)?;
     let offset = u32::try_from(rip - image.base).ok()?;
+    undo(image, registers, offset, position)
+}
+
+/// Undoes functions from all over an image, on a stack that is the image itself: for the fuzzer. Returns how many could be.
+pub(super) fn try_all(image: &Image) -> usize {
+    let step = (image.functions.len() / 32).max(1);
+    let places = image.functions.iter().step_by(step).flat_map(|function| {
+        let middle = function.begin / 2 + function.end / 2;
+        [function.begin, middle, function.end.wrapping_sub(1)]
+    });
+    places
+        .filter(|offset| {
+            let mut registers = Registers {
+                general: [image.base as u64; 16],
+                rip: 0,
+            };
+            undo(image, &mut registers, *offset, Position::AtInstruction).is_some()
+        })
+        .count()
+}
+
+/// Undoes the function at an offset of an image.
+fn undo(image: &Image, registers: &mut Registers, offset: u32, position: Position) -> Option<()> {
     // A call may be the last instruction of its function.
     let probe = if position == Position::AfterCall {
         offset.checked_sub(1)?
@@ -126,7 +167,7 @@ fn apply(
     mut function: Function,
     mut offset: u32,
 ) -> Option<()> {
-    loop {
+    for _ in 0..MAX_CHAIN {
         let info = base + function.info as usize;
         let [flags, _prolog, count, frame] = read::<4>(info)?;
         let frame_register = usize::from(frame & 0xF);
@@ -155,17 +196,18 @@ fn apply(
             };
             match code & 0xF {
                 0 => *registers.general.get_mut(usize::from(detail))? = pop(registers)?,
-                1 if detail == 0 => registers.general[RSP] += operand(1)? * 8,
-                1 => registers.general[RSP] += operand(1)? | (operand(2)? << 16),
-                2 => registers.general[RSP] += u64::from(detail) * 8 + 8,
+                1 if detail == 0 => drop_bytes(registers, operand(1)? * 8),
+                1 => drop_bytes(registers, operand(1)? | (operand(2)? << 16)),
+                2 => drop_bytes(registers, u64::from(detail) * 8 + 8),
                 3 => registers.general[RSP] = saved_base,
                 4 => {
                     *registers.general.get_mut(usize::from(detail))? =
-                        read_u64(saved_base + operand(1)? * 8)?
+                        read_u64(saved_base.wrapping_add(operand(1)? * 8))?
                 }
                 5 => {
                     let far = operand(1)? | (operand(2)? << 16);
-                    *registers.general.get_mut(usize::from(detail))? = read_u64(saved_base + far)?;
+                    *registers.general.get_mut(usize::from(detail))? =
+                        read_u64(saved_base.wrapping_add(far))?;
                 }
                 // Saved xmm registers and epilog descriptions do not matter for the walk; machine frames end it.
                 6..=9 => {}
@@ -183,6 +225,12 @@ fn apply(
         )?;
         offset = u32::MAX;
     }
+    None
+}
+
+/// Takes bytes from the stack.
+fn drop_bytes(registers: &mut Registers, bytes: u64) {
+    registers.general[RSP] = registers.general[RSP].wrapping_add(bytes);
 }
 
 /// Slots that an unwind code takes.
@@ -196,7 +244,7 @@ const fn slots(operation: u8, detail: u8) -> usize {
 
 fn pop(registers: &mut Registers) -> Option<u64> {
     let value = read_u64(registers.general[RSP])?;
-    registers.general[RSP] += 8;
+    drop_bytes(registers, 8);
     Some(value)
 }
 

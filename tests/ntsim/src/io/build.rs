@@ -11,6 +11,7 @@ use crate::gate::{Call, IrqlRule, Routine};
 use crate::irql::PASSIVE_LEVEL;
 use crate::layout::io::{Device, Irp, MJ_DEVICE_CONTROL, MJ_INTERNAL_DEVICE_CONTROL};
 use crate::mem::{self, poke};
+use crate::own::{self, Own};
 use crate::stop::{self, Stop};
 use crate::thread::{self, Frame, Thread};
 
@@ -71,9 +72,9 @@ fn device_control(call: &Call) -> u64 {
             stack.parameter::<usize>(24).set(input);
             packet.user_buffer().set(output);
         }
-        _ => stop::bug_check(
-            0xc9,
-            [0x09, 0, 0, 0],
+        _ => own::violation(
+            Own::NotSimulated,
+            [0, 0, 0],
             "IoBuildDeviceIoControlRequest with a direct method is not simulated",
         ),
     }
@@ -89,7 +90,7 @@ fn check_unwound(irp: Irp, address: usize, sub: u64, what: &str) {
         Frame::Callback { .. } | Frame::Forwarded | Frame::Preempted(_) => None,
     });
     if reached.is_some_and(|reached| (low..reached).contains(&address)) {
-        stop::violation(
+        stop::enforce(
             Stop::io(sub),
             [irp.0 as u64, address as u64, 0],
             format!("the {what} of a request, {address:#x}, was on a stack frame that is gone"),

@@ -1,12 +1,12 @@
 //! The way down: IoCallDriver.
 
 use std::sync::Arc;
-
-use parking_lot::Mutex;
+use std::sync::atomic::Ordering;
 
 use super::describe::{self, major_name};
 use super::device;
-use super::irp::{self, Life, Phase, Sending};
+use super::invariant;
+use super::irp::{self, Life, Outcome, Packet, Phase, Sending};
 use super::status;
 use super::surrogate;
 use crate::gate::{self, IrqlRule, Routine};
@@ -15,23 +15,34 @@ use crate::irql::{self, DISPATCH_LEVEL};
 use crate::layout::io::{
     Device, DriverObject, Irp, MJ_INTERNAL_DEVICE_CONTROL, SL_PENDING_RETURNED, Stack,
 };
+use crate::rules::Rules;
 use crate::stop::{self, Stop};
 use crate::trace::{self, EventKind};
 
 /// The routines of this file.
-pub const ROUTINES: &[Routine] = &[Routine {
-    name: "IofCallDriver",
-    args: 2,
-    irql: IrqlRule::Max(DISPATCH_LEVEL, Stop::io(0x10)),
-    run: |call| {
-        u64::from(
-            call_driver(Device(call.addr(0)), Irp(call.addr(1)), call.caller()).cast_unsigned(),
-        )
-    },
-}];
+pub const ROUTINES: &[Routine] = &[routine("IofCallDriver"), routine("IoCallDriver")];
+
+/// Headers turn one name into the other; the kernel exports both.
+const fn routine(name: &'static str) -> Routine {
+    Routine {
+        name,
+        args: 2,
+        irql: IrqlRule::Max(DISPATCH_LEVEL, Stop::io(0x10)),
+        run: |call| {
+            u64::from(
+                call_driver(Device(call.addr(0)), Irp(call.addr(1)), call.caller()).cast_unsigned(),
+            )
+        },
+    }
+}
 
 fn violation(sub: u64, irp: Irp, text: impl Into<String>) -> ! {
     stop::violation(Stop::io(sub), [irp.0 as u64, 0, 0], text)
+}
+
+/// As [`violation`], for what a kernel without Driver Verifier does not notice.
+fn enforce(sub: u64, irp: Irp, text: impl Into<String>) {
+    stop::enforce(Stop::io(sub), [irp.0 as u64, 0, 0], text);
 }
 
 /// Takes the IRP from its holder: the allocator if it is idle, else the driver that owns the current location.
@@ -50,7 +61,7 @@ fn take(irp: Irp, life: &mut Life, caller: usize) {
                 return;
             }
             let holder = Device(irp.current().device().get());
-            let host_has_it = device::host(holder).is_some();
+            let host_has_it = device::find(holder).is_some_and(device::Known::is_host);
             let image_of_holder = image::find(DriverObject(holder.driver().get()).start().get());
             let stranger = image::find(caller)
                 .is_some_and(|image| image_of_holder.is_some_and(|other| other.id != image.id));
@@ -61,8 +72,9 @@ fn take(irp: Irp, life: &mut Life, caller: usize) {
                     "IoCallDriver with an IRP that a driver below still has",
                 );
             }
-            if let Some(upper) = life.sendings.last() {
-                *upper.forwarded.lock() = true;
+            let upper = life.sendings.last();
+            if let Some(outcome) = upper.and_then(|upper| upper.outcome.as_ref()) {
+                outcome.forwarded.store(true, Ordering::Relaxed);
             }
         }
     }
@@ -74,13 +86,13 @@ pub fn call_driver(device: Device, irp: Irp, caller: usize) -> i32 {
         violation(0x204, irp, "IoCallDriver with a NULL device");
     }
     let packet = irp::require(irp, Stop::io(0x03), "IoCallDriver");
-    if !device::is_device(device) {
+    let Some(known) = device::find(device) else {
         violation(
             0x04,
             irp,
             format!("IoCallDriver: {:#x} is not a device object", device.0),
-        );
-    }
+        )
+    };
     irql::require_no_lock("IoCallDriver");
     if packet.copy_below(irp).is_some() {
         violation(
@@ -90,7 +102,7 @@ pub fn call_driver(device: Device, irp: Irp, caller: usize) -> i32 {
         );
     }
     if irp.cancel_routine().get() != 0 {
-        violation(
+        enforce(
             0x203,
             irp,
             "IoCallDriver without clearing the cancel routine",
@@ -105,21 +117,16 @@ pub fn call_driver(device: Device, irp: Irp, caller: usize) -> i32 {
         );
     }
     check_addresses(irp, caller);
-    let before = packet.life.lock().phase;
-    let hidden = surrogate::wanted(&packet, before, caller);
-    let sending = Arc::new(Sending {
-        location,
-        completed: Mutex::new(None),
-        forwarded: Mutex::new(false),
-        hidden,
-    });
+    let sending = watch(irp, packet, location, caller);
+    let (hidden, outcome) = (sending.hidden, sending.outcome.clone());
     {
         let mut life = packet.life.lock();
+        let before = life.phase;
         take(irp, &mut life, caller);
         if before == Phase::Sent {
             check_copied(irp, caller);
         }
-        life.sendings.push(Arc::clone(&sending));
+        life.sendings.push(sending);
     }
     let stack = irp.location(location);
     irp.current_location().set(location);
@@ -127,7 +134,7 @@ pub fn call_driver(device: Device, irp: Irp, caller: usize) -> i32 {
     stack.device().set(device.0);
     let major = stack.major().get();
     if irql::current() == DISPATCH_LEVEL && major != MJ_INTERNAL_DEVICE_CONTROL {
-        violation(
+        enforce(
             0x23a,
             irp,
             format!("IoCallDriver of {} at DISPATCH_LEVEL", major_name(major)),
@@ -146,16 +153,37 @@ pub fn call_driver(device: Device, irp: Irp, caller: usize) -> i32 {
         )
     });
     let (irp, stack) = if hidden {
-        let copy = surrogate::begin(irp, &packet);
+        let copy = surrogate::begin(irp, packet);
         (copy, copy.location(location))
     } else {
         (irp, stack)
     };
     let before = irql::context();
-    let result = dispatch(device, irp, major);
+    let result = dispatch(device, known, irp, major);
     check_context(irp, before, major);
-    check_result(irp, &packet.life, stack, &sending, result);
+    if let Some(outcome) = outcome {
+        check_result(irp, packet, stack, &outcome, result);
+    }
     if hidden { status::PENDING } else { result }
+}
+
+/// What is remembered about an IoCallDriver: more if the rules of I/O are on, to which all belong that need it.
+fn watch(irp: Irp, packet: &Packet, location: i8, caller: usize) -> Sending {
+    if !Rules::IO.is_on() {
+        return Sending {
+            location,
+            hidden: false,
+            contents: None,
+            outcome: None,
+        };
+    }
+    let before = packet.life.lock().phase;
+    Sending {
+        location,
+        hidden: surrogate::wanted(packet, before, caller),
+        contents: invariant::begin(irp, irp.location(location), before),
+        outcome: Some(Arc::default()),
+    }
 }
 
 /// A request of `KernelMode` must not carry buffers of user space (0xC4/E2): nobody will probe them.
@@ -165,7 +193,7 @@ fn check_addresses(irp: Irp, caller: usize) {
         .into_iter()
         .find(|&buffer| buffer != 0 && crate::arena::is_user(buffer));
     if let Some(address) = bad.filter(|_| caller != 0 && irp.requestor_mode().get() == 0) {
-        stop::violation(
+        stop::enforce(
             Stop::verifier(0xe2),
             [irp.0 as u64, address as u64, 0],
             format!("IoCallDriver with KernelMode and a buffer of user space, {address:#x}"),
@@ -181,7 +209,7 @@ fn check_copied(irp: Irp, caller: usize) {
     }
     let (own, next) = (irp.location(location), irp.location(location - 1));
     if next.control().get() & SL_PENDING_RETURNED != 0 {
-        violation(
+        enforce(
             0x206,
             irp,
             "the stack location for the driver below was copied with its control bits",
@@ -192,7 +220,7 @@ fn check_copied(irp: Irp, caller: usize) {
         && next.control().get() & 0xe0 != 0
         && routine(own) == routine(next)
     {
-        violation(
+        enforce(
             0x207,
             irp,
             "the stack location for the driver below was copied with its completion routine",
@@ -206,7 +234,7 @@ fn check_resident(irp: Irp, routine: usize) {
         .and_then(|image| image.section(routine))
         .is_some_and(image::Section::is_pageable)
     {
-        violation(
+        enforce(
             0x227,
             irp,
             format!(
@@ -217,8 +245,8 @@ fn check_resident(irp: Irp, routine: usize) {
     }
 }
 
-fn dispatch(device: Device, irp: Irp, major: u8) -> i32 {
-    if let Some(host) = device::host(device) {
+fn dispatch(device: Device, known: &device::Known, irp: Irp, major: u8) -> i32 {
+    if let Some(host) = known.host() {
         return host.dispatch(device, irp);
     }
     if usize::from(major) >= 28 {
@@ -258,53 +286,57 @@ fn check_context(irp: Irp, before: irql::Context, major: u8) {
             before.irql,
             after.irql
         );
-        violation(0x05, irp, text);
+        enforce(0x05, irp, text);
     }
     if after != before {
         let text = format!(
             "dispatch routine of {} returned with a changed context: {before:?}, {after:?}",
             major_name(major)
         );
-        stop::bug_check(0xc4, [0xc5, irp.0 as u64, 0, 0], text);
+        stop::enforce(Stop::verifier(0xc5), [irp.0 as u64, 0, 0], text);
     }
 }
 
 /// Rules 224 to 226, 23D and 23E: what the dispatch routine returned against what became of the IRP.
-fn check_result(irp: Irp, life: &Mutex<Life>, stack: Stack, sending: &Sending, result: i32) {
+fn check_result(irp: Irp, packet: &Packet, stack: Stack, outcome: &Outcome, result: i32) {
     if result == -1 {
-        violation(0x225, irp, "dispatch routine returned 0xFFFFFFFF");
+        enforce(0x225, irp, "dispatch routine returned 0xFFFFFFFF");
     }
     let (completed, pending, forwarded) = {
         // While this lock is held no completion of the location can go on, so the location may still be read.
-        let _life = life.lock();
-        let completed = *sending.completed.lock();
+        let _life = packet.life.lock();
+        let completed = *outcome.completed.lock();
         let pending = match completed {
             Some((pending, _)) => pending,
             None => stack.control().get() & SL_PENDING_RETURNED != 0,
         };
-        (completed, pending, *sending.forwarded.lock())
+        (
+            completed,
+            pending,
+            outcome.forwarded.load(Ordering::Relaxed),
+        )
     };
     if forwarded {
         return;
     }
     match (result == status::PENDING, completed) {
-        (true, _) if !pending => violation(
+        (true, _) if !pending => enforce(
             0x23d,
             irp,
             "STATUS_PENDING returned without IoMarkIrpPending",
         ),
-        (false, _) if pending => violation(
+        (false, _) if pending => enforce(
             0x23e,
             irp,
             format!("IRP marked pending, but {result:#x} returned"),
         ),
-        (false, None) => violation(
+        (false, None) => enforce(
             0x226,
             irp,
             format!("dispatch routine returned {result:#x} without completing or forwarding"),
         ),
         (false, Some((_, status))) if status != result => {
-            violation(
+            enforce(
                 0x224,
                 irp,
                 format!("dispatch routine returned {result:#x}, but completed with {status:#x}"),
@@ -343,11 +375,12 @@ pub fn accept_handed_back(irp: Irp, minor: u8, file: usize) -> Result<(), String
     life.phase = Phase::Sent;
     let sending = Sending {
         location,
-        completed: Mutex::new(None),
-        forwarded: Mutex::new(false),
         hidden: false,
+        contents: None,
+        outcome: None,
     };
-    life.sendings = vec![Arc::new(sending)];
+    life.sendings.clear();
+    life.sendings.push(sending);
     drop(life);
     let control = stack.control();
     control.set(control.get() | SL_PENDING_RETURNED);

@@ -4,13 +4,17 @@ use std::sync::OnceLock;
 
 use parking_lot::Mutex;
 
-use super::irp;
+use super::device;
+use super::irp::{self, Packet, Phase};
 use crate::arena::{self, Kind};
+use crate::clock;
 use crate::gate::{self, Call, IrqlRule, Routine};
 use crate::irql::{self, DISPATCH_LEVEL};
-use crate::layout::io::Irp;
+use crate::layout::io::{Device, Irp};
 use crate::mem::poke;
-use crate::stop::Stop;
+use crate::own::Own;
+use crate::rules::Rules;
+use crate::stop::{self, Stop};
 use crate::trace::{self, EventKind};
 
 const RULE: IrqlRule = IrqlRule::Max(DISPATCH_LEVEL, Stop::verifier(0xe5));
@@ -81,10 +85,65 @@ fn release(call: &Call) -> u64 {
     0
 }
 
+/// How long a cancelled request may take, in 100 ns units: five minutes.
+const LIMIT: i64 = 5 * 60 * 10_000_000;
+
+/// A request was cancelled: it has to be completed in time (0xC4/135).
+fn expect_completion(irp: Irp, packet: &'static Packet) {
+    if !Rules::IO.is_on() {
+        return;
+    }
+    let (number, caller) = {
+        let life = packet.life.lock();
+        if life.phase != Phase::Sent {
+            return;
+        }
+        (life.number, life.caller)
+    };
+    let mut limit = packet.limit.lock();
+    if limit.is_none() {
+        let with = device::name(Device(irp.current().device().get()));
+        let from = stop::describe(caller);
+        *limit = Some(clock::at(clock::deadline(-LIMIT), move || {
+            let late = {
+                let life = packet.life.lock();
+                life.number == number && life.phase == Phase::Sent
+            };
+            if late {
+                stop::enforce(
+                    Stop::verifier(0x135),
+                    [irp.0 as u64, LIMIT.unsigned_abs() / 10_000, 0],
+                    format!(
+                        "request {:#x}, made by {from}, was cancelled {} s ago, and {with} has not completed it",
+                        irp.0,
+                        LIMIT / 10_000_000
+                    ),
+                );
+            }
+        }));
+    }
+}
+
+/// A request is being completed.
+pub(super) fn answered(packet: &Packet) {
+    // Only then there is a limit.
+    if !Rules::IO.is_on() {
+        return;
+    }
+    let limit = packet.limit.lock().take();
+    if let Some(limit) = limit {
+        clock::cancel(limit);
+    }
+}
+
 /// IoCancelIrp: sets the cancel flag and calls the cancel routine, if there is one, with the cancel lock held.
 fn cancel(call: &Call) -> bool {
-    let irp = Irp(call.addr(0));
-    let packet = irp::require(irp, Stop::io(0x01), "IoCancelIrp");
+    cancel_irp(Irp(call.addr(0)), call.caller())
+}
+
+/// IoCancelIrp by driver code at `caller`, or by the I/O manager itself (0).
+pub(super) fn cancel_irp(irp: Irp, caller: usize) -> bool {
+    let packet = irp::require(irp, Own::Object.stop(), "IoCancelIrp");
     irql::require_no_lock("IoCancelIrp");
     let old = irql::acquire_kernel_lock(lock_word());
     let (irp, routine) = {
@@ -94,7 +153,7 @@ fn cancel(call: &Call) -> bool {
         irp.cancel().set(1);
         (irp, set_routine(irp, 0))
     };
-    trace::event(EventKind::Note, call.caller(), || {
+    trace::event(EventKind::Note, caller, || {
         let found = if routine == 0 {
             "no cancel routine"
         } else {
@@ -102,6 +161,7 @@ fn cancel(call: &Call) -> bool {
         };
         format!("IRP {:#x} is cancelled: {found}", irp.0)
     });
+    expect_completion(irp, packet);
     if routine == 0 {
         irql::release_kernel_lock(lock_word(), old);
         return false;

@@ -1,28 +1,26 @@
 //! The way up: IoCompleteRequest and completion routines.
 
-use super::irp::{self, Origin, Packet, Phase};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::invariant::Contents;
+use super::irp::{self, Done, Life, Origin, Packet, Phase};
 use super::keep::Keep;
-use super::{build, describe, device, status, surrogate};
+use super::{build, cancel, describe, device, status, surrogate};
 use crate::gate::{self, Call, IrqlRule, Routine};
 use crate::irql::{self, DISPATCH_LEVEL};
 use crate::layout::io::{
     Device, Irp, SL_INVOKE_ON_CANCEL, SL_INVOKE_ON_ERROR, SL_INVOKE_ON_SUCCESS,
     SL_PENDING_RETURNED, Stack,
 };
+use crate::own::{self, Own};
 use crate::stop::{self, Stop};
+use crate::thread::Thread;
 use crate::trace::{self, EventKind};
 
 /// The routines of this file.
 pub const ROUTINES: &[Routine] = &[
-    Routine {
-        name: "IofCompleteRequest",
-        args: 2,
-        irql: IrqlRule::Max(DISPATCH_LEVEL, Stop::io(0x0e)),
-        run: |call: &Call| {
-            complete(Irp(call.addr(0)), call.caller());
-            0
-        },
-    },
+    complete_request("IofCompleteRequest"),
+    complete_request("IoCompleteRequest"),
     Routine {
         name: "IoSetCompletionRoutineEx",
         args: 7,
@@ -31,8 +29,26 @@ pub const ROUTINES: &[Routine] = &[
     },
 ];
 
+/// Headers turn one name into the other; the kernel exports both.
+const fn complete_request(name: &'static str) -> Routine {
+    Routine {
+        name,
+        args: 2,
+        irql: IrqlRule::Max(DISPATCH_LEVEL, Stop::io(0x0e)),
+        run: |call: &Call| {
+            complete(Irp(call.addr(0)), call.caller());
+            0
+        },
+    }
+}
+
 fn violation(sub: u64, irp: Irp, text: impl Into<String>) -> ! {
     stop::violation(Stop::io(sub), [irp.0 as u64, 0, 0], text)
+}
+
+/// As [`violation`], for what a kernel without Driver Verifier does not notice.
+fn enforce(sub: u64, irp: Irp, text: impl Into<String>) {
+    stop::enforce(Stop::io(sub), [irp.0 as u64, 0, 0], text);
 }
 
 /// Completes an IRP for a host driver with a status and Information.
@@ -99,19 +115,20 @@ pub fn complete(irp: Irp, caller: usize) {
         );
     }
     if final_status == status::PENDING || final_status == -1 {
-        violation(
+        enforce(
             0x06,
             irp,
             format!("IoCompleteRequest with status {final_status:#x}"),
         );
     }
     if irp.cancel_routine().get() != 0 {
-        violation(
+        enforce(
             0x07,
             irp,
             "IoCompleteRequest with the cancel routine still set",
         );
     }
+    cancel::answered(packet);
     trace::event(EventKind::IrpComplete, caller, || {
         let stack = irp.current();
         let name = device::name(Device(stack.device().get()));
@@ -122,7 +139,7 @@ pub fn complete(irp: Irp, caller: usize) {
             status::name(final_status)
         )
     });
-    climb(irp, &packet, Climb::Begins);
+    climb(irp, packet, Climb::Begins);
 }
 
 /// Where [`climb`] starts.
@@ -135,7 +152,7 @@ enum Climb {
 }
 
 /// Goes up the stack locations.
-fn climb(irp: Irp, packet: &std::sync::Arc<Packet>, mut from: Climb) {
+fn climb(irp: Irp, packet: &'static Packet, mut from: Climb) {
     loop {
         let location = irp.current_location().get();
         let stack = irp.location(location);
@@ -145,45 +162,37 @@ fn climb(irp: Irp, packet: &std::sync::Arc<Packet>, mut from: Climb) {
         let (routine, context) = (stack.completion().get(), stack.context().get());
         let status_now = irp.status().get();
         let goes_on = std::mem::replace(&mut from, Climb::Begins) == Climb::GoesOn;
-        if !goes_on {
-            let mut put_off = false;
-            let mut life = packet.life.lock();
-            let was_sent = !life.sendings.is_empty();
-            while let Some(sending) = life
-                .sendings
-                .last()
-                .filter(|sending| sending.location == location)
-            {
-                *sending.completed.lock() = Some((pending, status_now));
-                put_off |= sending.hidden;
-                life.sendings.pop();
-            }
-            if was_sent && life.sendings.is_empty() && !top {
-                // Back with whoever sent it first, who kept this location for himself (IoSetNextIrpStackLocation).
-                life.phase = Phase::Idle;
-            }
-            if put_off {
-                drop(life);
-                stack.control().set(control | SL_PENDING_RETURNED);
-                put_off_climb(irp, packet);
-                return;
-            }
+        let calls = routine != 0 && wants(control, status_now, irp.cancel().get() != 0);
+        let mut life = packet.life.lock();
+        let (put_off, ended) = if goes_on {
+            (false, Vec::new())
+        } else {
+            take_off(&mut life, location, top, (pending, status_now))
+        };
+        let number = life.number;
+        if top && calls && !put_off {
+            // From here on the allocator owns it: its routine may free it or send it again.
+            life.phase = Phase::Idle;
+        }
+        drop(life);
+        for contents in ended {
+            contents.check(irp);
+        }
+        if put_off {
+            stack.control().set(control | SL_PENDING_RETURNED);
+            put_off_climb(irp, packet);
+            return;
         }
         irp.pending_returned().set(u8::from(pending));
         irp.current_location().set(location + 1);
         irp.current_stack().set(stack.0 + Stack::SIZE);
         stack.control().set(0);
-        let cancelled = irp.cancel().get() != 0;
-        if routine != 0 && wants(control, status_now, cancelled) {
+        if calls {
             let above = if top {
                 0
             } else {
                 Stack(stack.0 + Stack::SIZE).device().get()
             };
-            if top {
-                // From here on the allocator owns it: its routine may free it or send it again.
-                packet.life.lock().phase = Phase::Idle;
-            }
             if call_routine(irp, routine, above, context) == status::MORE_PROCESSING_REQUIRED {
                 return;
             }
@@ -195,9 +204,9 @@ fn climb(irp: Irp, packet: &std::sync::Arc<Packet>, mut from: Climb) {
                     "completion routine {} did not propagate PendingReturned (IoMarkIrpPending)",
                     stop::describe(routine)
                 );
-                violation(0x228, irp, text);
+                enforce(0x228, irp, text);
             }
-            if top && irp::find(irp).is_none_or(|now| !std::sync::Arc::ptr_eq(&now, packet)) {
+            if top && irp::find(irp).is_none_or(|now| now.life.lock().number != number) {
                 let text = format!(
                     "completion routine {} freed the IRP but did not return \
                      STATUS_MORE_PROCESSING_REQUIRED",
@@ -213,20 +222,27 @@ fn climb(irp: Irp, packet: &std::sync::Arc<Packet>, mut from: Climb) {
             break;
         }
     }
-    packet.life.lock().phase = Phase::Idle;
-    match &packet.origin {
-        Origin::Driver | Origin::Embedded => {
+    let end = {
+        let mut life = packet.life.lock();
+        life.phase = Phase::Idle;
+        match &mut life.origin {
+            Origin::Driver | Origin::Embedded => End::Nobodys,
+            Origin::Thread(thread) => End::Thread(thread),
+            Origin::Host(done) => End::Host(done.take()),
+        }
+    };
+    match end {
+        End::Nobodys => {
             // Windows would go on to complete it in the context of Tail.Overlay.Thread, which is not set.
-            violation(
-                0x239,
-                irp,
+            own::violation(
+                Own::NotKept,
+                [irp.0 as u64, 0, 0],
                 "an IRP of IoAllocateIrp was completed to the end: nobody kept it with \
                  STATUS_MORE_PROCESSING_REQUIRED",
             );
         }
-        Origin::Thread(thread) => build::finish(irp, thread),
-        Origin::Host(done) => {
-            let done = done.lock().take();
+        End::Thread(thread) => build::finish(irp, thread),
+        End::Host(done) => {
             if let Some(done) = done {
                 done(irp);
             }
@@ -234,13 +250,42 @@ fn climb(irp: Irp, packet: &std::sync::Arc<Packet>, mut from: Climb) {
     }
 }
 
+/// Who goes on with a request that has reached the top.
+enum End {
+    Nobodys,
+    Thread(&'static Thread),
+    Host(Option<Done>),
+}
+
+/// What a location was sent with is over: whether its completion is put off, and what buffers held that must not change.
+fn take_off(
+    life: &mut Life,
+    location: i8,
+    top: bool,
+    completed: (bool, i32),
+) -> (bool, Vec<Contents>) {
+    let (mut put_off, mut ended) = (false, Vec::new());
+    let was_sent = !life.sendings.is_empty();
+    while let Some(sending) = life.sendings.pop_if(|sending| sending.location == location) {
+        if let Some(outcome) = &sending.outcome {
+            *outcome.completed.lock() = Some(completed);
+        }
+        put_off |= sending.hidden;
+        ended.extend(sending.contents);
+    }
+    if was_sent && life.sendings.is_empty() && !top {
+        // Back with whoever sent it first, who kept this location for himself (IoSetNextIrpStackLocation).
+        life.phase = Phase::Idle;
+    }
+    (put_off, ended)
+}
+
 /// Goes on in another thread, at DISPATCH_LEVEL, with the request that this is the copy of.
-fn put_off_climb(copy: Irp, packet: &std::sync::Arc<Packet>) {
-    let packet = std::sync::Arc::clone(packet);
+fn put_off_climb(copy: Irp, packet: &'static Packet) {
     crate::ex::work::queue_host(move || {
         let old = irql::raise_to(DISPATCH_LEVEL);
-        let irp = surrogate::end(copy, &packet);
-        climb(irp, &packet, Climb::GoesOn);
+        let irp = surrogate::end(copy, packet);
+        climb(irp, packet, Climb::GoesOn);
         irql::lower_to(old);
     });
 }
@@ -253,7 +298,7 @@ fn call_routine(irp: Irp, routine: usize, device: usize, context: usize) -> i32 
         return result;
     }
     irql::require_no_lock("a completion routine");
-    let result = irql::guarded("a completion routine", || {
+    let result = irql::guarded(irql::COMPLETION_ROUTINE, || {
         gate::call_named(
             "completion routine",
             routine,
@@ -272,12 +317,19 @@ struct Wrapped {
 
 static WRAPPED: parking_lot::Mutex<Vec<(usize, Wrapped)>> = parking_lot::Mutex::new(Vec::new());
 
+/// How many there are: few drivers have any. One is counted before its request is sent.
+static WRAPPED_COUNT: AtomicUsize = AtomicUsize::new(0);
+
 fn take_wrapped(context: usize, routine: usize) -> Option<Wrapped> {
+    if WRAPPED_COUNT.load(Ordering::Acquire) == 0 {
+        return None;
+    }
     let mut wrapped = WRAPPED.lock();
     let index = wrapped
         .iter()
         .position(|(block, entry)| *block == context && entry.routine == routine)?;
     let (block, entry) = wrapped.swap_remove(index);
+    WRAPPED_COUNT.fetch_sub(1, Ordering::Release);
     crate::arena::free(block);
     crate::account::untrack(crate::account::Resource::Callback, block as u64, routine);
     Some(entry)
@@ -296,6 +348,7 @@ fn set_completion_routine(call: &Call) -> u64 {
         keep: Keep::new(call.addr(0)),
     };
     WRAPPED.lock().push((block, entry));
+    WRAPPED_COUNT.fetch_add(1, Ordering::Release);
     crate::account::track(
         crate::account::Resource::Callback,
         block as u64,

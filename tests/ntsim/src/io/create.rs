@@ -5,11 +5,13 @@ use crate::arena::{self, Kind};
 use crate::fault::{self, FaultKind};
 use crate::gate::{Call, IrqlRule, Routine};
 use crate::layout::io::{
-    DO_EXCLUSIVE, Device, FO_HANDLE_CREATED, FileObject, IO_TYPE_FILE, MJ_CREATE,
+    DO_EXCLUSIVE, Device, FO_HANDLE_CREATED, FO_SYNCHRONOUS_IO, FileObject, IO_TYPE_FILE, MJ_CREATE,
 };
 use crate::layout::ke::{OBJ_KERNEL_HANDLE, UnicodeString};
 use crate::mem::{self, poke};
 use crate::ob::{self, ObjectKind, handle, namespace, routines};
+use crate::rdbss::mup;
+use crate::se::{self, dacl};
 use crate::stop::Stop;
 use crate::trace::{self, EventKind};
 
@@ -38,6 +40,12 @@ pub const ROUTINES: &[Routine] = &[
     },
 ];
 
+/// Most characters of a UNICODE_STRING.
+const MAX_PATH: usize = 0x7fff;
+/// FILE_SYNCHRONOUS_IO_ALERT and _NONALERT.
+const SYNCHRONOUS: u32 = 0x30;
+/// FILE_DEVICE_SECURE_OPEN.
+const SECURE_OPEN: u32 = 0x100;
 /// FILE_EA_INFORMATION list limits.
 const MAX_EA: usize = 0xffff;
 
@@ -141,8 +149,15 @@ pub fn open(open: &Open) -> Result<usize, i32> {
     if !open.path.starts_with('\\') {
         return Err(status::OBJECT_NAME_INVALID);
     }
-    let Some((body, rest)) = namespace::resolve(&open.path) else {
-        let missing = if namespace::has_directory(&open.path) {
+    let path = match mup::prefix(&open.path) {
+        Some(name) => mup::redirect(name)?,
+        None => open.path.clone(),
+    };
+    if path.encode_utf16().count() > MAX_PATH {
+        return Err(status::OBJECT_NAME_INVALID);
+    }
+    let Some((body, rest)) = namespace::resolve(&path) else {
+        let missing = if namespace::has_directory(&path) {
             status::OBJECT_NAME_NOT_FOUND
         } else {
             status::OBJECT_PATH_NOT_FOUND
@@ -159,9 +174,18 @@ pub fn open(open: &Open) -> Result<usize, i32> {
     if device.flags().get() & DO_EXCLUSIVE != 0 && device.reference_count().get() > 0 {
         return Err(status::ACCESS_DENIED);
     }
+    // The device's security speaks for the device itself, and for what is below it if the driver wants that.
+    let is_covered = rest.is_empty() || device.characteristics().get() & SECURE_OPEN != 0;
+    let is_user = open.mode != 0;
+    if is_user && is_covered && !dacl::allows(device.0, se::user_is_admin(), open.access) {
+        return Err(status::ACCESS_DENIED);
+    }
     ob::reference(device.0, 0);
     file::count(device, 1);
     let file = make_file(device, &rest);
+    if open.options & SYNCHRONOUS != 0 {
+        file.flags().set(FO_SYNCHRONOUS_IO);
+    }
     let outcome = send_create(device, file, open);
     if status::is_success(outcome.status) {
         file.flags().set(file.flags().get() | FO_HANDLE_CREATED);

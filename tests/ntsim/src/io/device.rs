@@ -1,7 +1,7 @@
 //! Device objects, of driver images and of the host, their names, and device stacks.
 
-use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 
@@ -17,7 +17,9 @@ use crate::layout::io::{
 use crate::layout::ke::UnicodeString;
 use crate::mem::poke;
 use crate::ob::{self, ObjectKind, handle, namespace};
+use crate::own::{self, Own};
 use crate::stop::{self, Stop};
+use crate::tables::Places;
 use crate::trace::{self, EventKind};
 
 const CREATE: IrqlRule = IrqlRule::Max(PASSIVE_LEVEL, Stop::verifier(0x2000a));
@@ -114,25 +116,43 @@ pub trait HostDriver: Send + Sync {
     fn dispatch(&self, device: Device, irp: Irp) -> i32;
 }
 
-struct Known {
-    host: Option<Arc<dyn HostDriver>>,
-    deleted: bool,
+/// What is known about the device at an address.
+#[derive(Default)]
+pub(crate) struct Known {
+    /// Whether there is one.
+    alive: AtomicBool,
+    deleted: AtomicBool,
+    is_host: AtomicBool,
+    host: Mutex<Option<Arc<dyn HostDriver>>>,
 }
 
-static DEVICES: Mutex<Option<HashMap<usize, Known>>> = Mutex::new(None);
+impl Known {
+    /// Whether its driver is host code.
+    pub(crate) fn is_host(&self) -> bool {
+        self.is_host.load(Ordering::Acquire)
+    }
 
-fn with<R>(run: impl FnOnce(&mut HashMap<usize, Known>) -> R) -> R {
-    run(DEVICES.lock().get_or_insert_default())
+    /// The host driver, if it has one.
+    pub(crate) fn host(&self) -> Option<Arc<dyn HostDriver>> {
+        if !self.is_host() {
+            return None;
+        }
+        self.host.lock().clone()
+    }
+}
+
+static DEVICES: Places<Known, 256> = Places::new();
+
+/// The live device object at an address.
+pub(crate) fn find(device: Device) -> Option<&'static Known> {
+    DEVICES
+        .find(device.0)
+        .filter(|known| known.alive.load(Ordering::Acquire))
 }
 
 /// Whether this is a live device object.
 pub fn is_device(device: Device) -> bool {
-    with(|devices| devices.contains_key(&device.0))
-}
-
-/// The host driver of a device, if it has one.
-pub fn host(device: Device) -> Option<Arc<dyn HostDriver>> {
-    with(|devices| devices.get(&device.0).and_then(|known| known.host.clone()))
+    find(device).is_some()
 }
 
 /// The name of a device for people.
@@ -169,15 +189,11 @@ fn make(
     device.stack_size().set(1);
     device.next().set(driver.device().get());
     driver.device().set(device.0);
-    with(|devices| {
-        devices.insert(
-            device.0,
-            Known {
-                host,
-                deleted: false,
-            },
-        )
-    });
+    let known = DEVICES.at(device.0);
+    known.is_host.store(host.is_some(), Ordering::Release);
+    *known.host.lock() = host;
+    known.deleted.store(false, Ordering::Release);
+    known.alive.store(true, Ordering::Release);
     device
 }
 
@@ -186,18 +202,43 @@ fn create(call: &Call) -> u64 {
     if fault::should_fail(call, FaultKind::Object) {
         return u64::from(status::INSUFFICIENT_RESOURCES.cast_unsigned());
     }
-    if !name.is_empty() && namespace::resolve(&name).is_some_and(|(_, rest)| rest.is_empty()) {
-        return u64::from(status::OBJECT_NAME_COLLISION.cast_unsigned());
+    let wanted = Wanted {
+        driver: DriverObject(call.addr(0)),
+        extension: call.u32(1) as usize,
+        name: &name,
+        device_type: call.u32(3),
+        characteristics: call.u32(4),
+        exclusive: call.u8(5) != 0,
+    };
+    match create_for(&wanted, call.caller()) {
+        Ok(device) => {
+            poke(call.addr(6), device.0);
+            0
+        }
+        Err(status) => u64::from(status.cast_unsigned()),
     }
-    let device = make(
-        DriverObject(call.addr(0)),
-        call.u32(1) as usize,
-        &name,
-        None,
-    );
-    device.device_type().set(call.u32(3));
-    device.characteristics().set(call.u32(4));
-    let exclusive = if call.u8(5) != 0 { DO_EXCLUSIVE } else { 0 };
+}
+
+/// A device that a driver wants.
+pub(crate) struct Wanted<'a> {
+    pub(crate) driver: DriverObject,
+    pub(crate) extension: usize,
+    pub(crate) name: &'a str,
+    pub(crate) device_type: u32,
+    pub(crate) characteristics: u32,
+    pub(crate) exclusive: bool,
+}
+
+/// Makes a device for driver code at `caller`: IoCreateDevice without its faults.
+pub(crate) fn create_for(wanted: &Wanted, caller: usize) -> Result<Device, i32> {
+    let name = wanted.name;
+    if !name.is_empty() && namespace::resolve(name).is_some_and(|(_, rest)| rest.is_empty()) {
+        return Err(status::OBJECT_NAME_COLLISION);
+    }
+    let device = make(wanted.driver, wanted.extension, name, None);
+    device.device_type().set(wanted.device_type);
+    device.characteristics().set(wanted.characteristics);
+    let exclusive = if wanted.exclusive { DO_EXCLUSIVE } else { 0 };
     let named = if name.is_empty() {
         0
     } else {
@@ -207,19 +248,18 @@ fn create(call: &Call) -> u64 {
         .flags()
         .set(DO_DEVICE_INITIALIZING | exclusive | named);
     if !name.is_empty() {
-        namespace::insert_object(&name, device.0);
+        namespace::insert_object(name, device.0);
     }
     account::track(
         Resource::Device,
         device.0 as u64,
-        call.caller(),
+        caller,
         format!("device {name}"),
     );
-    trace::event(EventKind::Object, call.caller(), || {
+    trace::event(EventKind::Object, caller, || {
         format!("device {name} created")
     });
-    poke(call.addr(6), device.0);
-    0
+    Ok(device)
 }
 
 /// Makes a device whose driver is host code.
@@ -256,12 +296,14 @@ pub fn initialized(driver: DriverObject) {
 }
 
 fn delete(call: &Call) -> u64 {
-    let device = Device(call.addr(0));
-    let first = with(|devices| match devices.get_mut(&device.0) {
-        Some(known) => Some(!std::mem::replace(&mut known.deleted, true)),
-        None => None,
-    });
-    if first != Some(true) {
+    delete_for(Device(call.addr(0)), call.caller());
+    0
+}
+
+/// Deletes a device for driver code at `caller`: IoDeleteDevice.
+pub(crate) fn delete_for(device: Device, caller: usize) {
+    let first = find(device).is_some_and(|known| !known.deleted.swap(true, Ordering::AcqRel));
+    if !first {
         let text = format!(
             "IoDeleteDevice of {:#x}, which is deleted already or no device",
             device.0
@@ -269,7 +311,7 @@ fn delete(call: &Call) -> u64 {
         stop::violation(Stop::io(0x240), [device.0 as u64, 0, 0], text);
     }
     namespace::remove_object(device.0);
-    account::untrack(Resource::Device, device.0 as u64, call.caller());
+    account::untrack(Resource::Device, device.0 as u64, caller);
     let driver = DriverObject(device.driver().get());
     let mut link = driver.device();
     while link.get() != 0 && link.get() != device.0 {
@@ -278,17 +320,19 @@ fn delete(call: &Call) -> u64 {
     if link.get() == device.0 {
         link.set(device.next().get());
     }
-    trace::event(EventKind::Object, call.caller(), || {
+    trace::event(EventKind::Object, caller, || {
         format!("device {} deleted", name(device))
     });
     // Open file objects keep a reference: the memory goes with the last of them.
     ob::dereference(device.0, 0);
-    0
 }
 
 /// The last reference of a device object is gone.
 pub(crate) fn deleted(device: usize) {
-    with(|devices| devices.remove(&device));
+    if let Some(known) = find(Device(device)) {
+        known.alive.store(false, Ordering::Release);
+        drop(known.host.lock().take());
+    }
 }
 
 /// The device at the top of the stack over this one.
@@ -306,7 +350,7 @@ fn related(call: &Call) -> u64 {
             "IoGetRelatedDeviceObject: {:#x} is not a file object",
             file.0
         );
-        stop::bug_check(0xc4, [0xe0, file.0 as u64, 0, 0], text);
+        own::violation(Own::Object, [file.0 as u64, 0, 0], text);
     }
     top(Device(file.device().get())).0 as u64
 }

@@ -25,6 +25,36 @@ pub struct Outcome {
 
 /// Sends a request of the I/O manager itself to a device and waits for it. `prepare` fills the IRP and the stack location.
 pub fn request(target: Device, requestor_mode: u8, prepare: impl FnOnce(Irp, Stack)) -> Outcome {
+    send(target, requestor_mode, prepare).wait()
+}
+
+/// A request of the I/O manager that was sent.
+pub(super) struct Sent {
+    irp: Irp,
+    done: Arc<HostEvent>,
+    result: Arc<Mutex<Option<Outcome>>>,
+}
+
+impl Sent {
+    /// The request, which stays until it was waited for.
+    pub(super) const fn irp(&self) -> Irp {
+        self.irp
+    }
+
+    /// Waits until it is completed.
+    pub(super) fn wait(self) -> Outcome {
+        self.done.wait(Sleep::Wanted);
+        irp::release(self.irp);
+        let outcome = self.result.lock().take();
+        outcome.unwrap_or(Outcome {
+            status: super::status::INVALID_DEVICE_REQUEST,
+            information: 0,
+        })
+    }
+}
+
+/// As [`request`], without the wait.
+pub(super) fn send(target: Device, requestor_mode: u8, prepare: impl FnOnce(Irp, Stack)) -> Sent {
     let done = Arc::new(HostEvent::manual());
     let result = Arc::new(Mutex::new(None));
     let (signal, slot) = (Arc::clone(&done), Arc::clone(&result));
@@ -39,7 +69,7 @@ pub fn request(target: Device, requestor_mode: u8, prepare: impl FnOnce(Irp, Sta
     let stacks = target.stack_size().get();
     let irp = irp::make(
         stacks,
-        Origin::Host(Mutex::new(Some(Box::new(finish)))),
+        Origin::Host(Some(Box::new(finish))),
         0,
         "request of the I/O manager",
     );
@@ -47,13 +77,7 @@ pub fn request(target: Device, requestor_mode: u8, prepare: impl FnOnce(Irp, Sta
     irp.thread().set(thread::current().object);
     prepare(irp, irp.location(stacks));
     call::call_driver(target, irp, 0);
-    done.wait(Sleep::Wanted);
-    irp::release(irp);
-    let outcome = result.lock().take();
-    outcome.unwrap_or(Outcome {
-        status: super::status::INVALID_DEVICE_REQUEST,
-        information: 0,
-    })
+    Sent { irp, done, result }
 }
 
 fn target(file: FileObject) -> Device {

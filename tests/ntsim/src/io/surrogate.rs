@@ -7,7 +7,7 @@ use super::irp::{self, Packet, Phase};
 use crate::arena::{self, Kind, PAGE};
 use crate::layout::io::Irp;
 use crate::mem;
-use std::sync::Arc;
+use crate::rules::Rules;
 use std::sync::atomic::Ordering;
 
 /// The pages of a request.
@@ -17,7 +17,7 @@ fn pages(irp: Irp, bytes: usize) -> (usize, usize) {
 }
 
 /// Hides a request that is prepared for the driver below, and returns the copy for it.
-pub(super) fn begin(irp: Irp, packet: &Arc<Packet>) -> Irp {
+pub(super) fn begin(irp: Irp, packet: &Packet) -> Irp {
     let bytes = usize::from(irp.size().get());
     let copy = Irp(arena::alloc(bytes, Kind::Irp));
     mem::copy(irp.0, copy.0, bytes);
@@ -26,7 +26,7 @@ pub(super) fn begin(irp: Irp, packet: &Arc<Packet>) -> Irp {
     for list in [copy.thread_list(), copy.list()] {
         list.set([list.address(), list.address()]);
     }
-    irp::alias(copy, packet);
+    irp::alias(copy, irp);
     packet.original.store(irp.0, Ordering::Relaxed);
     packet.surrogate.store(copy.0, Ordering::Release);
     let (base, bytes) = pages(irp, bytes);
@@ -65,7 +65,7 @@ impl Packet {
 
 /// Whether there is a hidden request at an address, for fault reports.
 pub(crate) fn is_hidden(address: usize) -> bool {
-    irp::try_find_near(address).is_some_and(|packet| {
+    irp::find_near(address).is_some_and(|packet| {
         packet.surrogate.load(Ordering::Acquire) & !(PAGE - 1) != address & !(PAGE - 1)
             && packet.surrogate.load(Ordering::Acquire) != 0
     })
@@ -73,8 +73,10 @@ pub(crate) fn is_hidden(address: usize) -> bool {
 
 /// Whether a request of this phase, sent by this driver code, is to be hidden.
 pub(super) fn wanted(packet: &Packet, before: Phase, caller: usize) -> bool {
-    crate::options().force_pending
+    crate::options()
+        .rules
+        .contains(Rules::FORCE_PENDING | Rules::IO)
         && before == Phase::Idle
         && crate::image::find(caller).is_some()
-        && matches!(packet.origin, irp::Origin::Driver)
+        && matches!(packet.life.lock().origin, irp::Origin::Driver)
 }

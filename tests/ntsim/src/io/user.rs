@@ -6,11 +6,12 @@ use super::create::{self, Open};
 use super::{device, file, status};
 use crate::arena;
 use crate::dispatcher::host;
-use crate::layout::io::{Device, FileObject, MJ_DEVICE_CONTROL};
+use crate::layout::io::{Device, FileObject, MJ_DEVICE_CONTROL, MJ_FILE_SYSTEM_CONTROL};
 use crate::layout::mm::Mdl;
 use crate::mem;
 use crate::mm::mdl;
 use crate::ob::{self, handle};
+use crate::se::dacl;
 
 /// A failing NTSTATUS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -28,8 +29,14 @@ impl std::error::Error for NtStatus {}
 #[derive(Debug)]
 pub struct File {
     handle: u64,
-    object: usize,
+    pub(super) object: usize,
+    /// What it was opened for: the specific rights.
+    access: u32,
 }
+
+/// FILE_READ_DATA and FILE_WRITE_DATA, where a control code has them.
+const ACCESS_SHIFT: u32 = 14;
+const ACCESS_BITS: u32 = 3;
 
 impl File {
     /// Opens a device by its name.
@@ -39,16 +46,24 @@ impl File {
 
     /// Opens a device with an EA list.
     pub fn open_with(path: &str, ea: &[u8]) -> Result<Self, NtStatus> {
-        host::attach();
-        let request = Open {
+        Self::open_as(&Open {
             ea: ea.to_vec(),
             mode: 1,
             ..Open::kernel(path)
-        };
-        let object = create::open(&request).map_err(NtStatus)?;
+        })
+    }
+
+    pub(super) fn open_as(request: &Open) -> Result<Self, NtStatus> {
+        host::attach();
+        let object = create::open(request).map_err(NtStatus)?;
         let handle = handle::open(object, false, 0);
         ob::dereference(object, 0);
-        Ok(Self { handle, object })
+        let access = dacl::mapped(request.access);
+        Ok(Self {
+            handle,
+            object,
+            access,
+        })
     }
 
     /// The address of the file object, for tests.
@@ -58,11 +73,31 @@ impl File {
 
     /// Sends an IOCTL and waits for it; returns the output that the driver reported in Information.
     pub fn ioctl(&self, code: u32, input: &[u8], output_bytes: usize) -> Result<Vec<u8>, NtStatus> {
+        self.control(MJ_DEVICE_CONTROL, code, input, output_bytes)
+    }
+
+    /// The same for a file system control code.
+    pub fn fsctl(&self, code: u32, input: &[u8], output_bytes: usize) -> Result<Vec<u8>, NtStatus> {
+        self.control(MJ_FILE_SYSTEM_CONTROL, code, input, output_bytes)
+    }
+
+    fn control(
+        &self,
+        major: u8,
+        code: u32,
+        input: &[u8],
+        output_bytes: usize,
+    ) -> Result<Vec<u8>, NtStatus> {
         host::attach();
+        // "Defining I/O Control Codes": the I/O manager compares RequiredAccess with what the handle was opened for.
+        let wanted = code >> ACCESS_SHIFT & ACCESS_BITS;
+        if wanted & !self.access != 0 {
+            return Err(NtStatus(status::ACCESS_DENIED));
+        }
         let target = device::top(Device(FileObject(self.object).device().get()));
         let buffers = Buffers::new(code, input, output_bytes);
         let outcome = file::request(target, 1, |irp, stack| {
-            stack.major().set(MJ_DEVICE_CONTROL);
+            stack.major().set(major);
             stack.file().set(self.object);
             stack
                 .parameter::<u32>(0)

@@ -8,11 +8,15 @@ pub mod spin_lock;
 
 use std::sync::atomic::Ordering;
 
+use crate::dispatcher::apc;
 use crate::gate::{Call, IrqlRule, Routine};
-use crate::stop;
+use crate::own::Own;
+use crate::stop::{self, Stop};
 use crate::thread;
 
-pub use spin_lock::{acquire_kernel_lock, release_kernel_lock, require_no_lock};
+pub use spin_lock::{
+    acquire_kernel_lock, release_kernel_lock, require_no_lock, require_no_lock_to_wait,
+};
 pub(crate) use spin_lock::{held_in, owner_of};
 
 /// PASSIVE_LEVEL.
@@ -80,10 +84,13 @@ pub fn raise_to(irql: u8) -> u8 {
 
 /// Goes back to an IRQL that [`raise_to`] returned; APCs that waited for it run.
 pub fn lower_to(irql: u8) {
-    set(irql);
-    if irql < APC_LEVEL {
-        crate::dispatcher::apc::deliver();
+    if irql >= APC_LEVEL {
+        set(irql);
+        return;
     }
+    let thread = thread::current();
+    thread.irql.store(irql, Ordering::Release);
+    apc::lowered(thread);
 }
 
 fn raise_checked(irql: u8) -> u8 {
@@ -139,6 +146,9 @@ pub fn context() -> Context {
     }
 }
 
+/// What [`guarded`] calls a completion routine, for which Driver Verifier has numbers of its own.
+pub const COMPLETION_ROUTINE: &str = "a completion routine";
+
 /// Runs driver code that must return with the IRQL, APC counts and locks it was called with.
 pub fn guarded<R>(what: &str, run: impl FnOnce() -> R) -> R {
     let before = context();
@@ -147,12 +157,14 @@ pub fn guarded<R>(what: &str, run: impl FnOnce() -> R) -> R {
     if before != after {
         let text =
             format!("{what} returned with a changed context: {before:?} before, {after:?} after");
-        let sub = if before.irql == after.irql {
-            0xfb
-        } else {
-            0xfa
+        let stop = match (what, before.irql == after.irql) {
+            (COMPLETION_ROUTINE, false) => Stop::verifier(0xfa),
+            (COMPLETION_ROUTINE, true) => Stop::verifier(0xfb),
+            (_, false) => Own::CallbackIrql.stop(),
+            (_, true) => Own::CallbackContext.stop(),
         };
-        stop::bug_check(0xc4, [sub, 0, before.irql.into(), after.irql.into()], text);
+        let rest = [0, before.irql.into(), after.irql.into()];
+        stop::enforce(stop, rest, text);
     }
     result
 }

@@ -34,7 +34,7 @@ thread_local! {
 }
 
 fn is_on() -> bool {
-    crate::options().deadlock_detection
+    crate::Rules::DEADLOCK.is_on()
 }
 
 /// The current thread is about to take a lock, and would wait for it.
@@ -62,6 +62,9 @@ pub(crate) fn holds(lock: usize) -> bool {
 
 /// The current thread gives a lock back: the last one that it took comes first (sub-code 1003).
 pub(crate) fn released(lock: usize) {
+    if !is_on() {
+        return;
+    }
     let last = HELD.with_borrow_mut(|held| {
         let last = held.last().copied();
         if let Some(position) = held.iter().rposition(|&other| other == lock) {
@@ -70,7 +73,7 @@ pub(crate) fn released(lock: usize) {
         }
         None
     });
-    if let Some(last) = last.filter(|&last| last != lock && is_on()) {
+    if let Some(last) = last.filter(|&last| last != lock) {
         stop::violation(
             Stop::verifier(0x1003),
             [lock as u64, last as u64, 0],
@@ -79,8 +82,20 @@ pub(crate) fn released(lock: usize) {
     }
 }
 
+/// The current thread gives back a lock of a kind that may be given back in any order.
+pub(crate) fn released_in_any_order(lock: usize) {
+    HELD.with_borrow_mut(|held| {
+        if let Some(position) = held.iter().rposition(|&other| other == lock) {
+            held.remove(position);
+        }
+    });
+}
+
 /// Forgets the locks in a range of memory.
 pub(crate) fn forget(start: usize, bytes: usize) {
+    if !is_on() {
+        return;
+    }
     let range = start..start.saturating_add(bytes);
     let locks: Vec<usize> = {
         let graph = GRAPH.read();
@@ -186,7 +201,7 @@ fn describe(
 /// A lock or a dispatcher object must not be in pageable memory (sub-code E1).
 pub(crate) fn require_resident(call: &Call, object: usize) {
     if let Some(what) = crate::pageable::describe(object) {
-        stop::violation(
+        stop::enforce(
             Stop::verifier(0xE1),
             [object as u64, 0, 0],
             format!(

@@ -11,6 +11,7 @@ use super::{DISPATCH_LEVEL, current, lower_to, order, set};
 use crate::explore;
 use crate::gate::{Call, IrqlRule, Routine};
 use crate::layout::ke::LockQueueHandle;
+use crate::own::Own;
 use crate::stop::{self, Stop};
 use crate::thread;
 
@@ -101,13 +102,22 @@ thread_local! {
     static HELD: RefCell<Vec<Held>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Stops if the current thread holds a spin lock: no wait, IRP or callback is allowed then.
+/// Stops if the current thread holds a spin lock: no wait is allowed then (0xC4/3B).
+pub fn require_no_lock_to_wait(what: &str) {
+    require_no_lock_or(Stop::verifier(0x3B), what);
+}
+
+/// Stops if the current thread holds a spin lock: no IRP or callback is allowed then, which is stricter than Windows.
 pub fn require_no_lock(what: &str) {
+    require_no_lock_or(Own::LockHeld.stop(), what);
+}
+
+fn require_no_lock_or(stop: Stop, what: &str) {
     if let Some(held) = HELD.with_borrow(|held| held.last().copied()) {
         let irql = current();
-        stop::bug_check(
-            0xc4,
-            [0x3b, irql.into(), held.lock as u64, 0],
+        stop::violation(
+            stop,
+            [irql.into(), held.lock as u64, 0],
             format!("{what} while spin lock {:#x} is held", held.lock),
         );
     }
@@ -162,9 +172,9 @@ fn take(lock: usize) -> bool {
 fn acquire(lock: usize, raise: bool) -> u8 {
     let lock = aligned(lock);
     if HELD.with_borrow(|held| held.iter().any(|held| held.lock == lock)) {
-        stop::bug_check(
-            0xc4,
-            [0x1000, lock as u64, 0, 0],
+        stop::enforce(
+            Stop::verifier(0x1000),
+            [lock as u64, 0, 0],
             format!("spin lock {lock:#x} is acquired twice by one thread"),
         );
     }
@@ -251,7 +261,8 @@ fn release(lock: usize, new_irql: Option<u8>) {
         let text = format!(
             "spin lock {lock:#x} was acquired at IRQL {old} and is released with NewIrql {new}"
         );
-        stop::bug_check(0xc4, [0x20015, old.into(), new.into(), lock as u64], text);
+        let rest = [old.into(), new.into(), lock as u64];
+        stop::enforce(Stop::verifier(0x20015), rest, text);
     }
     if new_irql.is_some() && found.old_irql.is_none() && new_irql != Some(DISPATCH_LEVEL) {
         stop::bug_check(

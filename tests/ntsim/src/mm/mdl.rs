@@ -10,6 +10,7 @@ use crate::layout::mm::{
     ALLOCATED_FIXED_SIZE, MAPPED_TO_SYSTEM_VA, Mdl, PAGES_LOCKED, PARTIAL, PARTIAL_HAS_BEEN_MAPPED,
     SOURCE_IS_NONPAGED_POOL, WRITE_OPERATION,
 };
+use crate::own::{self, Own};
 use crate::pageable;
 use crate::pool::{self, PoolKind};
 use crate::stop::{self, Stop};
@@ -26,8 +27,17 @@ const fn mdl_bytes(address: usize, bytes: usize) -> usize {
 }
 
 fn bad_mdl(call: &Call, sub: u64, mdl: &Mdl, text: &str) -> ! {
+    not_an_mdl_for_this(call, Stop::verifier(sub), mdl, text)
+}
+
+/// As [`bad_mdl`], for what Driver Verifier has no number for.
+fn bad_mdl_of_own(call: &Call, mdl: &Mdl, text: &str) -> ! {
+    not_an_mdl_for_this(call, Own::Mdl.stop(), mdl, text)
+}
+
+fn not_an_mdl_for_this(call: &Call, stop: Stop, mdl: &Mdl, text: &str) -> ! {
     stop::violation(
-        Stop::verifier(sub),
+        stop,
         [
             core::ptr::from_ref(mdl) as u64,
             u64::from(mdl.flags.cast_unsigned()),
@@ -113,8 +123,8 @@ fn attach(irp: usize, secondary: bool, mdl: *mut Mdl) {
 pub(super) fn io_free_mdl(call: &Call) -> u64 {
     let key = call.arg(0);
     if !account::is_tracked(Resource::Mdl, key) {
-        stop::violation(
-            Stop::verifier(0xB8),
+        own::violation(
+            Own::Object,
             [key, 0, 0],
             format!(
                 "IoFreeMdl by {} of 0x{key:X}, which is not a live MDL",
@@ -153,7 +163,7 @@ pub fn describe_resident(mdl: &mut Mdl) {
 pub(super) fn mm_build_mdl_for_non_paged_pool(call: &Call) -> u64 {
     let mdl = argument(call, 0);
     if mdl.flags & (PAGES_LOCKED | MAPPED_TO_SYSTEM_VA | SOURCE_IS_NONPAGED_POOL | PARTIAL) != 0 {
-        bad_mdl(call, 0x7F, mdl, "it describes memory already");
+        bad_mdl_of_own(call, mdl, "it describes memory already");
     }
     check_resident(call, mdl);
     describe_resident(mdl);
@@ -182,9 +192,8 @@ fn check_resident(call: &Call, mdl: &Mdl) {
         if address < block.address
             || address + mdl.byte_count as usize > block.address + block.bytes
         {
-            bad_mdl(
+            bad_mdl_of_own(
                 call,
-                0x140,
                 mdl,
                 &format!(
                     "{} bytes at 0x{address:X} reach out of {}",
@@ -194,9 +203,8 @@ fn check_resident(call: &Call, mdl: &Mdl) {
             );
         }
     } else if let Some(block) = pool::freed_block(address) {
-        bad_mdl(
+        bad_mdl_of_own(
             call,
-            0x140,
             mdl,
             &format!("it describes freed memory: {}", block.describe()),
         );
@@ -226,26 +234,23 @@ pub(super) fn io_build_partial_mdl(call: &Call) -> u64 {
         length as usize
     };
     if address < start || address + bytes > end {
-        bad_mdl(
+        bad_mdl_of_own(
             call,
-            0xB3,
             source,
             &format!("{bytes} bytes at 0x{address:X} are not part of the source"),
         );
     }
     let room = usize::try_from(target.size).unwrap_or(0);
     if mdl_bytes(address, bytes) > room {
-        bad_mdl(
+        bad_mdl_of_own(
             call,
-            0xB3,
             target,
             &format!("the target has {room} bytes: no room for the page numbers of {bytes} bytes"),
         );
     }
     if target.flags & (PAGES_LOCKED | PARTIAL_HAS_BEEN_MAPPED) != 0 {
-        bad_mdl(
+        bad_mdl_of_own(
             call,
-            0xB3,
             target,
             "the target is in use (MmPrepareMdlForReuse was not called)",
         );

@@ -69,8 +69,8 @@ pub const ROUTINES: &[Routine] = &[
     Routine {
         name: "MmGetSystemRoutineAddress",
         args: 1,
-        // The page: PASSIVE_LEVEL.
-        irql: IrqlRule::Max(0, Stop::verifier(0x20019)),
+        // The page: PASSIVE_LEVEL. No class of Driver Verifier names it.
+        irql: IrqlRule::Max(0, Stop::verifier(0xe5)),
         run: query::mm_get_system_routine_address,
     },
     Routine {
@@ -139,7 +139,7 @@ pub const DATA: &[Datum] = &[
     },
 ];
 
-const AT_DISPATCH: IrqlRule = IrqlRule::Max(2, Stop::verifier(0x20019));
+const AT_DISPATCH: IrqlRule = IrqlRule::Max(2, Stop::verifier(0xe5));
 const AT_APC: IrqlRule = IrqlRule::Max(1, Stop::verifier(0x20006));
 
 fn nothing(_: &Call) -> u64 {

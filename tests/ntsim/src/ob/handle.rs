@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use parking_lot::Mutex;
 
 use crate::account::{self, Resource};
-use crate::stop;
+use crate::rules::Rules;
+use crate::stop::{self, Stop};
 
 /// Kernel handles have the upper bits set, so that no user handle equals one.
 const KERNEL_BASE: u64 = 0xffff_ffff_8000_0000;
@@ -85,10 +86,17 @@ pub fn close(handle: u64) -> bool {
 }
 
 /// Stops for a bad handle in a call that a kernel handle was meant for (INVALID_KERNEL_HANDLE).
-pub fn bad_kernel_handle(handle: u64, routine: &str) -> ! {
-    stop::bug_check(
-        0x93,
-        [handle, 0, 0, 0],
-        format!("{routine}: handle {handle:#x} is not open (closed twice?)"),
-    );
+/// With that rule off: the status of such a call.
+pub fn bad_kernel_handle(handle: u64, routine: &str) -> u64 {
+    if Rules::of(Stop::plain(0x93)).is_on() {
+        stop::bug_check(
+            0x93,
+            [handle, 0, 0, 0],
+            format!("{routine}: handle {handle:#x} is not open (closed twice?)"),
+        );
+    }
+    STATUS_INVALID_HANDLE
 }
+
+/// What a call gets whose handle is not open.
+pub(super) const STATUS_INVALID_HANDLE: u64 = 0xc000_0008;

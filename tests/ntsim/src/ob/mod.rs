@@ -2,16 +2,14 @@
 
 pub mod handle;
 pub mod namespace;
+pub mod registry;
 pub mod routines;
-
-use std::collections::HashMap;
-
-use parking_lot::Mutex;
 
 use crate::account::{self, Resource};
 use crate::arena::{self, Kind};
 use crate::irql::{self, PASSIVE_LEVEL};
 use crate::stop;
+use crate::tables::{Map, Sharded};
 use crate::trace::{self, EventKind};
 
 /// The kinds of objects.
@@ -42,10 +40,11 @@ struct Object {
     name: Option<String>,
 }
 
-static OBJECTS: Mutex<Option<HashMap<usize, Object>>> = Mutex::new(None);
+static OBJECTS: Sharded<usize, Object> = Sharded::new();
 
-fn with<R>(run: impl FnOnce(&mut HashMap<usize, Object>) -> R) -> R {
-    run(OBJECTS.lock().get_or_insert_default())
+/// Runs something with the part of the table that has this object.
+fn with<R>(body: usize, run: impl FnOnce(&mut Map<usize, Object>) -> R) -> R {
+    OBJECTS.with(&body, run)
 }
 
 /// Makes an object of the kernel with one reference; its body is zeroed.
@@ -57,7 +56,7 @@ pub fn create(kind: ObjectKind, bytes: usize, name: Option<String>) -> usize {
 
 /// Makes an object of memory that exists already, with one reference.
 pub fn adopt(body: usize, kind: ObjectKind, name: Option<String>) {
-    with(|objects| {
+    with(body, |objects| {
         objects.insert(
             body,
             Object {
@@ -72,23 +71,25 @@ pub fn adopt(body: usize, kind: ObjectKind, name: Option<String>) {
 
 /// Whether an object lives at this address.
 pub fn is_object(body: usize) -> bool {
-    with(|objects| objects.contains_key(&body))
+    with(body, |objects| objects.contains_key(&body))
 }
 
 /// The kind of an object.
 pub fn kind(body: usize) -> Option<ObjectKind> {
-    with(|objects| objects.get(&body).map(|object| object.kind))
+    with(body, |objects| objects.get(&body).map(|object| object.kind))
 }
 
 /// The name of an object for people.
 pub fn name(body: usize) -> String {
-    with(|objects| objects.get(&body).and_then(|object| object.name.clone()))
-        .unwrap_or_else(|| format!("{body:#x}"))
+    with(body, |objects| {
+        objects.get(&body).and_then(|object| object.name.clone())
+    })
+    .unwrap_or_else(|| format!("{body:#x}"))
 }
 
 /// Pointer and handle counts of an object, for tests and reports.
 pub fn counts(body: usize) -> Option<(i64, i64)> {
-    with(|objects| {
+    with(body, |objects| {
         objects
             .get(&body)
             .map(|object| (object.references, object.handles))
@@ -97,12 +98,11 @@ pub fn counts(body: usize) -> Option<(i64, i64)> {
 
 /// The objects of a kind that are alive.
 pub fn all(kind: ObjectKind) -> Vec<usize> {
-    let mut bodies: Vec<usize> = with(|objects| {
-        objects
-            .iter()
-            .filter(|(_, object)| object.kind == kind)
-            .map(|(body, _)| *body)
-            .collect()
+    let mut bodies = Vec::new();
+    OBJECTS.for_each(|body, object| {
+        if object.kind == kind {
+            bodies.push(*body);
+        }
     });
     bodies.sort_unstable();
     bodies
@@ -110,7 +110,7 @@ pub fn all(kind: ObjectKind) -> Vec<usize> {
 
 /// Adds a reference; `caller` is the driver code that will have to drop it, or 0 for the kernel.
 pub fn reference(body: usize, caller: usize) {
-    let known = with(|objects| match objects.get_mut(&body) {
+    let known = with(body, |objects| match objects.get_mut(&body) {
         Some(object) if object.references > 0 => {
             object.references += 1;
             true
@@ -132,7 +132,7 @@ pub fn reference(body: usize, caller: usize) {
 ///
 /// At PASSIVE_LEVEL the object is deleted in place, above on a worker thread.
 pub fn dereference(body: usize, caller: usize) {
-    let last = with(|objects| {
+    let last = with(body, |objects| {
         let object = objects.get_mut(&body)?;
         object.references -= 1;
         Some(object.references == 0)
@@ -163,18 +163,21 @@ fn delete(body: usize) {
         ObjectKind::File => crate::io::file::close(body),
         ObjectKind::Thread => {
             // Thread objects stay mapped: reports may name them later.
-            with(|objects| objects.remove(&body));
+            with(body, |objects| objects.remove(&body));
             return;
         }
-        ObjectKind::Device => crate::io::device::deleted(body),
+        ObjectKind::Device => {
+            crate::se::dacl::forget(body);
+            crate::io::device::deleted(body);
+        }
         _ => {}
     }
-    with(|objects| objects.remove(&body));
+    with(body, |objects| objects.remove(&body));
     arena::free(body);
 }
 
 fn handle_opened(body: usize) {
-    with(|objects| {
+    with(body, |objects| {
         if let Some(object) = objects.get_mut(&body) {
             object.handles += 1;
         }
@@ -183,7 +186,7 @@ fn handle_opened(body: usize) {
 
 /// A handle is closed; the last one of a file object runs IRP_MJ_CLEANUP.
 fn handle_closed(body: usize) {
-    let last = with(|objects| match objects.get_mut(&body) {
+    let last = with(body, |objects| match objects.get_mut(&body) {
         Some(object) => {
             object.handles -= 1;
             object.handles == 0 && object.kind == ObjectKind::File
@@ -197,6 +200,6 @@ fn handle_closed(body: usize) {
 
 /// Removes an object that was never handed out.
 pub(crate) fn forget(body: usize) {
-    with(|objects| objects.remove(&body));
+    with(body, |objects| objects.remove(&body));
     arena::free(body);
 }

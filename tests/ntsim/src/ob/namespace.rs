@@ -47,6 +47,19 @@ pub fn insert_object(name: &str, body: usize) -> bool {
     insert(name, Entry::Object { body })
 }
 
+/// The names of all objects, in lower case, sorted.
+pub fn names() -> Vec<String> {
+    let mut found: Vec<String> = with(|names| {
+        names
+            .iter()
+            .filter(|(_, entry)| matches!(entry, Entry::Object { .. }))
+            .map(|(name, _)| name.clone())
+            .collect()
+    });
+    found.sort();
+    found
+}
+
 /// Makes a symbolic link; false if the name is taken.
 pub fn insert_link(name: &str, target: &str) -> bool {
     insert(

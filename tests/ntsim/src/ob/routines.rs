@@ -18,7 +18,7 @@ const REFERENCE: IrqlRule = IrqlRule::Max(DISPATCH_LEVEL, Stop::verifier(0xe5));
 /// ObReferenceObjectByHandle: PASSIVE_LEVEL (verifier rule IrqlObPassive).
 const BY_HANDLE: IrqlRule = IrqlRule::PassiveWithApcs(Stop::verifier(0x2001b));
 const CLOSE: IrqlRule = IrqlRule::PassiveWithApcs(Stop::verifier(0x2001f));
-const ZW: IrqlRule = IrqlRule::PassiveWithApcs(Stop::verifier(0xe6));
+pub(super) const ZW: IrqlRule = IrqlRule::PassiveWithApcs(Stop::verifier(0xe6));
 
 /// The routines of this file.
 pub const ROUTINES: &[Routine] = &[
@@ -88,24 +88,6 @@ pub const ROUTINES: &[Routine] = &[
         irql: ZW,
         run: wait_single,
     },
-    Routine {
-        name: "ZwOpenKey",
-        args: 3,
-        irql: ZW,
-        run: open_key,
-    },
-    Routine {
-        name: "ZwQueryValueKey",
-        args: 6,
-        irql: ZW,
-        run: query_value,
-    },
-    Routine {
-        name: "ZwSetSecurityObject",
-        args: 3,
-        irql: ZW,
-        run: |_| 0,
-    },
 ];
 
 /// The exported object types.
@@ -155,11 +137,12 @@ fn type_object(kind: ObjectKind) -> usize {
 fn by_handle(call: &Call) -> u64 {
     let (value, wanted, mode) = (call.arg(0), call.addr(2), call.u8(3));
     if value == 0 {
-        stop::bug_check(
-            0xc4,
-            [0xf5, 0, wanted as u64, 0],
+        stop::enforce(
+            Stop::verifier(0xf5),
+            [0, wanted as u64, 0],
             "ObReferenceObjectByHandle with a NULL handle",
         );
+        return handle::STATUS_INVALID_HANDLE;
     }
     if mode == 0
         && !handle::is_kernel(value)
@@ -169,11 +152,14 @@ fn by_handle(call: &Call) -> u64 {
         let text = format!(
             "user handle {value:#x} is referenced with KernelMode: it was opened without OBJ_KERNEL_HANDLE"
         );
-        stop::bug_check(0xc4, [0xf6, value, 0, call.caller() as u64], text);
+        let rest = [value, 0, call.caller() as u64];
+        stop::enforce(Stop::verifier(0xf6), rest, text);
     }
     if mode != 0 && handle::is_kernel(value) && handle::object(value).is_some() {
         let text = format!("kernel handle {value:#x} is referenced with UserMode");
-        stop::bug_check(0xc4, [0xf7, value, 0, call.caller() as u64], text);
+        let rest = [value, 0, call.caller() as u64];
+        stop::enforce(Stop::verifier(0xf7), rest, text);
+        return handle::STATUS_INVALID_HANDLE;
     }
     let Some(body) = handle::object(value) else {
         stop::bug_check(
@@ -265,14 +251,14 @@ fn open_by_pointer(call: &Call) -> u64 {
 
 fn close(call: &Call) -> u64 {
     if !handle::close(call.arg(0)) {
-        handle::bad_kernel_handle(call.arg(0), "ZwClose");
+        return handle::bad_kernel_handle(call.arg(0), "ZwClose");
     }
     0
 }
 
 fn wait_single(call: &Call) -> u64 {
     let Some(body) = handle::object(call.arg(0)) else {
-        handle::bad_kernel_handle(call.arg(0), "ZwWaitForSingleObject");
+        return handle::bad_kernel_handle(call.arg(0), "ZwWaitForSingleObject");
     };
     let header = match super::kind(body) {
         Some(ObjectKind::File) => FileObject(body).event().address(),
@@ -297,9 +283,9 @@ pub fn attributes(address: usize, routine: &str) -> (String, u32) {
     let view = ObjectAttributes(address);
     require_system(address, routine);
     if view.length().get() != 0x30 {
-        stop::bug_check(
-            0xc4,
-            [0xe4, address as u64, 0, 0],
+        stop::enforce(
+            Stop::verifier(0xe4),
+            [address as u64, 0, 0],
             format!("{routine}: OBJECT_ATTRIBUTES with a wrong Length"),
         );
     }
@@ -315,7 +301,8 @@ pub fn attributes(address: usize, routine: &str) -> (String, u32) {
             string.length().get(),
             string.maximum().get()
         );
-        stop::bug_check(0xc4, [0xe4, address as u64, name as u64, 0], text);
+        let rest = [address as u64, name as u64, 0];
+        stop::enforce(Stop::verifier(0xe4), rest, text);
     }
     if string.length().get() != 0 {
         require_system(string.buffer().get(), routine);
@@ -326,40 +313,10 @@ pub fn attributes(address: usize, routine: &str) -> (String, u32) {
 /// Rule E3: a Zw call of a driver gets system addresses only.
 pub fn require_system(address: usize, routine: &str) {
     if !arena::is_system(address) {
-        stop::bug_check(
-            0xc4,
-            [0xe3, 0, address as u64, 0],
+        stop::enforce(
+            Stop::verifier(0xe3),
+            [0, address as u64, 0],
             format!("{routine} with user-mode or bad address {address:#x}"),
         );
-    }
-}
-
-/// ZwOpenKey: the service's own key and its Parameters exist, and are empty.
-fn open_key(call: &Call) -> u64 {
-    if fault::should_fail(call, FaultKind::Object) {
-        return 0xc000_009a;
-    }
-    let (name, flags) = attributes(call.addr(2), "ZwOpenKey");
-    if !name.is_empty()
-        && !name
-            .to_lowercase()
-            .starts_with("\\registry\\machine\\system\\")
-        && name.starts_with('\\')
-    {
-        return 0xc000_0034; // STATUS_OBJECT_NAME_NOT_FOUND
-    }
-    let key = super::create(ObjectKind::Key, 8, Some(name));
-    poke(
-        call.addr(0),
-        handle::open(key, flags & OBJ_KERNEL_HANDLE != 0, call.caller()),
-    );
-    super::dereference(key, 0);
-    0
-}
-
-fn query_value(call: &Call) -> u64 {
-    match handle::object(call.arg(0)) {
-        Some(_) => 0xc000_0034,
-        None => handle::bad_kernel_handle(call.arg(0), "ZwQueryValueKey"),
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! By default every block is *special pool* (verifier.md §1, class 1): it has pages of its own, ends at an inaccessible
 //! one, and is inaccessible for ever once freed. Blocks remember who allocated and freed them. With
-//! [`crate::Options::special_pool`] off, blocks come from a plain size-class allocator, for benches.
+//! [`crate::Rules::SPECIAL_POOL`] off, blocks come from a plain size-class allocator, for benches.
 
 mod block;
 mod routines;
@@ -15,7 +15,7 @@ use crate::thread;
 
 pub use block::{Block, Usage, add_free_hook, by_tag, freed_block, leaks, owner_block, usage};
 pub use routines::ROUTINES;
-pub(crate) use slab::{free_object as free_plain_object, object as plain_object};
+pub(crate) use slab::{free_object as free_plain_object, hand_on, object as plain_object};
 
 /// Which pool memory comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +37,9 @@ pub enum Contents {
 
 /// Byte that fills uninitialised blocks.
 pub const UNINITIALISED: u8 = 0xB5;
+/// Largest block: what the simulated machine has no memory for.
+const LARGEST: usize = 512 << 20;
+/// From this length on blocks are page aligned.
 const PAGE_ALIGNED_FROM: usize = crate::arena::PAGE;
 
 /// Allocates a block for driver code at `caller`; applies the rules on size and IRQL.
@@ -71,7 +74,10 @@ pub fn allocate(
             ),
         );
     }
-    if crate::options().special_pool {
+    if bytes > LARGEST {
+        return 0;
+    }
+    if crate::Rules::SPECIAL_POOL.is_on() {
         special::allocate(bytes, tag, kind, contents, caller)
     } else {
         slab::allocate_tagged(bytes, tag, contents, caller)
@@ -80,7 +86,7 @@ pub fn allocate(
 
 /// Frees a block on behalf of driver code at `caller`. A tag of 0 matches any.
 pub fn release(address: usize, tag: u32, caller: usize) {
-    if crate::options().special_pool {
+    if crate::Rules::SPECIAL_POOL.is_on() {
         special::release(address, tag, caller);
     } else {
         slab::release_tagged(address, caller);
@@ -90,7 +96,7 @@ pub fn release(address: usize, tag: u32, caller: usize) {
 /// Allocates zeroed nonpaged memory that the kernel makes for a driver (`owner` is an address in it, 0 for the kernel's
 /// own): it is accounted to the driver and freed with [`release`] or [`free_internal`].
 pub fn alloc_internal(bytes: usize, tag: u32, owner: usize) -> usize {
-    if crate::options().special_pool {
+    if crate::Rules::SPECIAL_POOL.is_on() {
         special::allocate(
             bytes.max(1),
             tag,

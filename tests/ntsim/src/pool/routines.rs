@@ -3,6 +3,7 @@
 use super::{Contents, PoolKind, allocate, release};
 use crate::fault::{FaultKind, should_fail};
 use crate::gate::{Call, IrqlRule, Routine};
+use crate::own::{self, Own};
 use crate::stop::{self, Stop};
 use crate::trace::{self, EventKind};
 
@@ -96,24 +97,26 @@ fn of_type(call: &Call, tag: u32) -> u64 {
         1 | 5 => PoolKind::Paged,
         512 | 516 => PoolKind::NonPaged,
         0 | 4 => executable(call),
-        other => stop::bug_check(
-            0xC2,
-            [0x99, u64::from(other), 0, 0],
+        other => own::violation(
+            Own::PoolType,
+            [u64::from(other), 0, 0],
             format!("unknown pool type {other}"),
         ),
     };
     fallible(call, call.addr(1), tag, kind, Contents::Pattern)
 }
 
-fn executable(call: &Call) -> ! {
-    stop::violation(
+/// Executable pool: a rule against it, where that is on, and otherwise ordinary pool, which nothing here can execute.
+fn executable(call: &Call) -> PoolKind {
+    stop::enforce(
         Stop::verifier(0x2000),
         [call.caller() as u64, call.arg(0), u64::from(call.u32(2))],
         format!(
             "executable pool asked for by {}",
             stop::describe(call.caller())
         ),
-    )
+    );
+    PoolKind::NonPaged
 }
 
 fn fallible(call: &Call, bytes: usize, tag: u32, kind: PoolKind, contents: Contents) -> u64 {

@@ -1,8 +1,11 @@
 //! A plain size-class allocator over driver-visible memory, for benches and for more blocks than the host can guard.
+//!
+//! A thread keeps some free blocks of each small class for itself, so that two threads seldom meet at a list.
 
 use super::{Contents, UNINITIALISED, block, image_number};
 use crate::arena::{self, Kind};
 use crate::{image, stop};
+use core::cell::RefCell;
 use parking_lot::Mutex;
 
 /// Power-of-two classes from 16 bytes to 1 MiB.
@@ -10,7 +13,45 @@ const CLASSES: usize = 17;
 /// Bytes mapped at once for small classes.
 const CHUNK: usize = 1 << 20;
 
+/// Classes that threads keep blocks of: up to 4 KiB.
+const KEPT: usize = 9;
+/// Blocks that a thread fetches, or hands on, at once; it keeps less than twice as many.
+const BATCH: usize = 16;
+
 static FREE: [Mutex<Vec<usize>>; CLASSES] = [const { Mutex::new(Vec::new()) }; CLASSES];
+
+/// Free blocks of one thread, by class.
+struct Own([RefCell<Vec<usize>>; KEPT]);
+
+thread_local! {
+    static OWN: Own = const { Own([const { RefCell::new(Vec::new()) }; KEPT]) };
+}
+
+impl Own {
+    fn hand_on(&self) {
+        for (own, list) in self.0.iter().zip(&FREE) {
+            list.lock().append(&mut own.borrow_mut());
+        }
+    }
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        self.hand_on();
+    }
+}
+
+/// The current thread leaves, and lets the others have what it keeps.
+pub(crate) fn hand_on() {
+    // Without any, it has nothing.
+    let _ = OWN.try_with(Own::hand_on);
+}
+
+/// Does something with the current thread's own blocks of a class, if it keeps any.
+fn own<R>(class: usize, run: impl FnOnce(&mut Vec<usize>) -> R) -> Option<R> {
+    let run = |own: &Own| Some(run(&mut own.0.get(class)?.borrow_mut()));
+    OWN.try_with(run).ok().flatten()
+}
 
 fn class(bytes: usize) -> usize {
     (bytes.max(16).next_power_of_two().trailing_zeros() as usize).saturating_sub(4)
@@ -22,8 +63,15 @@ pub(super) fn allocate(bytes: usize) -> usize {
     let Some(list) = FREE.get(class) else {
         return arena::map(bytes, Kind::Pool);
     };
+    if let Some(address) = own(class, Vec::pop).flatten() {
+        return address;
+    }
     let mut list = list.lock();
     if let Some(address) = list.pop() {
+        own(class, |own| {
+            let rest = list.len().saturating_sub(BATCH - 1);
+            own.extend(list.drain(rest..));
+        });
         return address;
     }
     let size = 16usize << class;
@@ -34,9 +82,20 @@ pub(super) fn allocate(bytes: usize) -> usize {
 
 /// Takes memory back for reuse.
 pub(super) fn free(address: usize, bytes: usize) {
-    match FREE.get(class(bytes)) {
-        Some(list) => list.lock().push(address),
-        None => arena::unmap(address, bytes),
+    let class = class(bytes);
+    let Some(list) = FREE.get(class) else {
+        arena::unmap(address, bytes);
+        return;
+    };
+    let kept = own(class, |own| {
+        own.push(address);
+        if own.len() >= 2 * BATCH {
+            // Those that were used last stay.
+            list.lock().extend(own.drain(..BATCH));
+        }
+    });
+    if kept.is_none() {
+        list.lock().push(address);
     }
 }
 

@@ -5,8 +5,12 @@ use crate::stop::{self, Stop};
 
 pub(super) fn memcpy(call: &Call) -> u64 {
     let (to, from, bytes) = (call.addr(0), call.addr(1), call.addr(2));
-    if bytes != 0 && to < from + bytes && from < to + bytes && to != from {
-        stop::violation(
+    if bytes != 0
+        && to < from.saturating_add(bytes)
+        && from < to.saturating_add(bytes)
+        && to != from
+    {
+        stop::enforce(
             Stop::verifier(0xF0),
             [to as u64, from as u64, bytes as u64],
             format!("overlapping copy by {}", stop::describe(call.caller())),

@@ -1,5 +1,6 @@
 //! The run-time library: strings, memory, debug output.
 
+mod crt;
 pub mod debug;
 mod memory;
 mod string;
@@ -7,6 +8,7 @@ mod string;
 use crate::gate::{IrqlRule, Routine};
 use crate::stop::Stop;
 
+pub use crt::ROUTINES as CRT_ROUTINES;
 pub use string::text;
 
 const PASSIVE: IrqlRule = IrqlRule::Max(0, Stop::verifier(0x20008));

@@ -8,14 +8,14 @@
 //! The rest is a check of the transport itself, from counts of its own and not from the state it decides with: "not called
 //! while a TDI_RECEIVE request of the endpoint is outstanding, nor after data was refused until the client issues a
 //! receive" (spec tdi.md §5.1), and "indications and receive completions of one endpoint are serialised" (§12). A
-//! transport that breaks this stops the machine with 0xC4.
+//! transport that breaks this stops the machine.
 
 use std::collections::VecDeque;
 
 use parking_lot::Mutex;
 
 use crate::layout::io::Irp;
-use crate::stop;
+use crate::own::{self, Own};
 
 /// Posted receives of an endpoint, and what was promised about it.
 #[derive(Default)]
@@ -37,7 +37,7 @@ struct State {
 
 fn broken(text: &str) -> ! {
     let text = format!("the transport breaks the order of receives: {text}");
-    stop::bug_check(0xc4, [0xe0, 0, 0, 0], text);
+    own::violation(Own::Order, [0, 0, 0], text);
 }
 
 impl State {

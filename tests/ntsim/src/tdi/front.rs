@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::engine::{self, Endpoint, Op, Queue};
 use super::handlers::Handlers;
+use super::memory;
 use super::{ADDRESS_FILE, CONNECTION_FILE, CONTROL_CHANNEL_FILE, DEVICE_NETWORK, now};
 use crate::io::call::mark_pending;
 use crate::io::{HostDriver, cancel, create, device, status};
@@ -106,7 +107,10 @@ impl<T: Transport> HostDriver for Front<T> {
             MJ_INTERNAL_DEVICE_CONTROL => match (stack.minor().get(), kind) {
                 (0x0b, ADDRESS_FILE) => self.set_event_handler(irp, file),
                 (0x0b, _) => now(irp, status::INVALID_ADDRESS_COMPONENT),
-                _ => self.0.request(irp, file),
+                _ => {
+                    memory::check(irp);
+                    self.0.request(irp, file)
+                }
             },
             _ => now(irp, status::INVALID_DEVICE_REQUEST),
         }

@@ -2,12 +2,16 @@
 
 use crate::layout::io::Irp;
 use crate::mem::{self, peek};
-use crate::stop;
+use crate::own::{self, Own};
 
 /// MDL_MAPPED_TO_SYSTEM_VA or MDL_SOURCE_IS_NONPAGED_POOL.
 const HAS_SYSTEM_ADDRESS: u16 = 0x1 | 0x4;
 /// MDL_PAGES_LOCKED or MDL_PARTIAL.
 const LOCKED: u16 = 0x2 | 0x10;
+
+/// TDI_SEND, the first request that carries data, and TDI_RECEIVE_DATAGRAM, the last; the length of each is its first parameter.
+const SEND: u8 = 0x07;
+const RECEIVE_DATAGRAM: u8 = 0x0a;
 
 /// A piece of driver memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +33,7 @@ pub(crate) fn pieces(irp: Irp, length: usize) -> Vec<Piece> {
                 "the MDL chain of IRP {:#x} is {left} bytes shorter than its length of {length}",
                 irp.0
             );
-            stop::bug_check(0xc4, [0xb0, irp.0 as u64, 0, 0], text);
+            own::violation(Own::ChainTooShort, [irp.0 as u64, 0, 0], text);
         }
         let flags: u16 = peek(mdl + 0x0a);
         let address = if flags & HAS_SYSTEM_ADDRESS != 0 {
@@ -40,7 +44,7 @@ pub(crate) fn pieces(irp: Irp, length: usize) -> Vec<Piece> {
             let text = format!(
                 "MDL {mdl:#x} is neither locked nor of nonpaged pool (MdlFlags {flags:#x})"
             );
-            stop::bug_check(0xc4, [0x140, 0, mdl as u64, 0], text);
+            own::violation(Own::ChainNotLocked, [irp.0 as u64, mdl as u64, 0], text);
         };
         let here = left.min(peek::<u32>(mdl + 0x28) as usize);
         if here != 0 {
@@ -53,6 +57,15 @@ pub(crate) fn pieces(irp: Irp, length: usize) -> Vec<Piece> {
         mdl = peek(mdl);
     }
     pieces
+}
+
+/// Looks at the chain of a request that carries data in its dispatch routine, where the client's stack is: a transport that
+/// meets a bad chain later cannot say who made it.
+pub(crate) fn check(irp: Irp) {
+    let stack = irp.current();
+    if matches!(stack.minor().get(), SEND..=RECEIVE_DATAGRAM) {
+        pieces(irp, stack.parameter::<u32>(0).get() as usize);
+    }
 }
 
 /// What is left of pieces after `skip` bytes.

@@ -176,10 +176,14 @@ pub(crate) fn callback_enter(name: &'static str, target: usize, args: &[u64]) ->
 }
 
 /// Adds the result to a record.
+#[inline]
 pub(crate) fn leave(number: u64, result: u64) {
-    if number == 0 {
-        return;
+    if number != 0 {
+        add_result(number, result);
     }
+}
+
+fn add_result(number: u64, result: u64) {
     let time_100ns = now().0;
     amend(number, |record, after| {
         record.result = Some(result);

@@ -10,7 +10,7 @@ use crate::io::{call, cancel, status};
 use crate::irql::{self, DISPATCH_LEVEL};
 use crate::layout::io::Irp;
 use crate::mem::{self, peek};
-use crate::stop;
+use crate::own::{self, Own};
 use crate::tdi::memory::{self, Piece};
 use crate::tdi::{self, address, finish, handlers};
 use crate::trace::{self, EventKind};
@@ -146,7 +146,11 @@ impl Port {
         });
         if answer != status::DATA_NOT_ACCEPTED && taken > shown.len() {
             let text = "a receive-datagram handler took more bytes than were indicated";
-            stop::bug_check(0xc4, [0xe0, taken as u64, shown.len() as u64, 0], text);
+            own::violation(
+                Own::TookTooMuch,
+                [taken as u64, shown.len() as u64, 0],
+                text,
+            );
         }
         if answer == status::MORE_PROCESSING_REQUIRED {
             self.hand_over(irp, bytes.get(taken..).unwrap_or_default(), source);
@@ -160,7 +164,7 @@ impl Port {
                 "a receive-datagram handler handed back IRP {:#x}: {text}",
                 irp.0
             );
-            stop::bug_check(0xc9, [0x03, irp.0 as u64, 0, 0], text);
+            own::violation(Own::HandedBack, [irp.0 as u64, 0, 0], text);
         }
         // It is completed at once, so it needs no cancel routine; it may be cancelled already.
         cancel::set_routine(irp, 0);

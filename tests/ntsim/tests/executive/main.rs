@@ -46,6 +46,8 @@ enum End {
 type Scenario = (&'static str, End, fn());
 
 const VARIABLE: &str = "NTSIM_SCENARIO";
+/// What the names of scenarios for a machine without rules end in.
+const WITHOUT_RULES: &str = "_without_rules";
 
 fn scenarios() -> Vec<Scenario> {
     [
@@ -94,7 +96,13 @@ fn main() -> ExitCode {
         let Some((_, _, run)) = found else {
             return ExitCode::FAILURE;
         };
+        let rules = if wanted.ends_with(WITHOUT_RULES) {
+            ntsim::Rules::empty()
+        } else {
+            ntsim::Rules::USUAL
+        };
         ntsim::boot(ntsim::Options {
+            rules,
             driver_stack_bytes: 256 * 1024,
             ..ntsim::Options::default()
         });

@@ -1,6 +1,11 @@
 //! Waits, virtual time, IRQL and locks.
 
+use std::hint;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
+
+use ntsim::dispatcher::apc;
+use ntsim::irql;
 
 use super::nt::{at, event, get, nt, pool, put, seconds, start, system, wait};
 use super::{End, Scenario};
@@ -16,6 +21,11 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         hang,
     ),
     ("a_region_disables_apcs", End::Fine, region),
+    (
+        "an_apc_waits_for_the_irql_to_fall",
+        End::Fine,
+        apc_when_irql_falls,
+    ),
     ("a_lock_excludes", End::Fine, lock_excludes),
     ("affinity_waits_for_the_processor", End::Fine, affinity),
 ];
@@ -146,6 +156,45 @@ fn hang() {
         wait(event(0))
     }
     system(code, 0);
+}
+
+/// Whoever queues it: it runs when the level falls, also if that is at the same moment.
+fn apc_when_irql_falls() {
+    static RUN: AtomicU32 = AtomicU32::new(0);
+    static RAISED: AtomicU32 = AtomicU32::new(0);
+    const ROUNDS: u32 = 20_000;
+    let me = ntsim::thread::current();
+    let apc = || {
+        RUN.fetch_add(1, Ordering::SeqCst);
+    };
+    let old = irql::raise_to(irql::APC_LEVEL);
+    apc::queue(me, Box::new(apc));
+    assert_eq!(RUN.load(Ordering::SeqCst), 0);
+    irql::lower_to(old);
+    assert_eq!(RUN.load(Ordering::SeqCst), 1);
+    let other = std::thread::spawn(move || {
+        for round in 0..ROUNDS {
+            while RAISED.load(Ordering::SeqCst) <= round {
+                std::thread::yield_now();
+            }
+            apc::queue(me, Box::new(apc));
+        }
+    });
+    for round in 0..ROUNDS {
+        let old = irql::raise_to(irql::APC_LEVEL);
+        RAISED.store(round + 1, Ordering::SeqCst);
+        // As long as the other one takes to begin, more or less.
+        for _ in 0..round % 256 {
+            hint::spin_loop();
+        }
+        irql::lower_to(old);
+        let since = Instant::now();
+        while RUN.load(Ordering::SeqCst) < round + 2 {
+            assert!(since.elapsed().as_secs() < 20, "APC {round} was forgotten");
+            std::thread::yield_now();
+        }
+    }
+    other.join().unwrap();
 }
 
 fn lock_excludes() {

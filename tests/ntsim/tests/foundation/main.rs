@@ -11,6 +11,7 @@ mod documented;
 mod driver;
 mod memory;
 mod scenarios;
+mod wild;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use std::io::Read as _;
@@ -41,12 +42,21 @@ fn main() -> ExitCode {
         (scenario.run)();
         return ExitCode::SUCCESS;
     }
+    if let Ok(task) = std::env::var(wild::VARIABLE) {
+        if task.is_empty() {
+            wild::print_names();
+        } else {
+            wild::child(&task);
+        }
+        return ExitCode::SUCCESS;
+    }
     let names = scenarios::ALL.iter().map(|scenario| scenario.name);
     let trials = scenarios::ALL
         .iter()
         .map(|scenario| Trial::test(scenario.name, || check(scenario)))
         .chain([
             documented::trial("foundation", names.collect()),
+            Trial::test("no_argument_breaks_the_kernel", wild::every_routine),
             Trial::test("the_example_of_the_page_runs", scenarios::example),
         ])
         .collect();

@@ -2,7 +2,7 @@
 
 use crate::driver::Builder;
 use crate::scenarios::{Bench, NON_PAGED, TAG, boot, pool};
-use ntsim::{Options, TraceMode};
+use ntsim::{Options, Rules, TraceMode};
 
 pub(crate) fn pool_is_zeroed_aligned_and_accounted() {
     let bench = Bench::new(pool);
@@ -27,7 +27,7 @@ pub(crate) fn pool_leak_at_unload() {
 pub(crate) fn pool_fast_mode() {
     boot(Options {
         trace: TraceMode::Off,
-        special_pool: false,
+        rules: Rules::USUAL - Rules::SPECIAL_POOL,
         ..Options::default()
     });
     let bench = Bench::load(pool);

@@ -7,14 +7,13 @@ use anyhow::Result;
 use bench_ioctl::{Operation, Pick};
 
 use super::{
+    Effort,
     machine::Machine,
     report::{Row, median},
 };
 
 /// Circuits that are used; the others stay alive.
 const WORKING_SET: u32 = 100;
-/// Batches of one measurement.
-const BATCHES: u32 = 200;
 
 /// The operations with the names of their columns, and how many make a batch.
 const OPERATIONS: [(Operation, &[&str], u32); 3] = [
@@ -40,9 +39,9 @@ struct Series {
 /// # Errors
 ///
 /// Failures of the drivers.
-pub fn rows(machine: &Machine, sizes: &[u32], rounds: u32) -> Result<Vec<Row>> {
+pub fn rows(machine: &Machine, sizes: &[u32], effort: &Effort) -> Result<Vec<Row>> {
     let mut all: Vec<Series> = Vec::new();
-    for _ in 0..rounds {
+    for _ in 0..effort.rounds {
         for &size in sizes {
             machine.resize(size)?;
             for (subject, pick) in [
@@ -51,37 +50,44 @@ pub fn rows(machine: &Machine, sizes: &[u32], rounds: u32) -> Result<Vec<Row>> {
                 ("any, at random", Pick::Random),
             ] {
                 for (operation, names, each) in OPERATIONS {
-                    let columns = machine.measure(operation, pick, BATCHES, each)?;
+                    let columns = machine.measure(operation, pick, effort.batches, each)?;
                     for (&name, batches) in names.iter().zip(columns) {
-                        note(&mut all, subject, name, size, median(batches));
+                        note(&mut all, subject, name, size, median(&batches));
                     }
                 }
             }
         }
     }
+    machine.resize(0)?;
     let scale = machine.nanoseconds_per_tick();
-    let first = sizes.first().copied().unwrap_or_default();
     let rows = all.iter().map(|series| {
-        let base = all.iter().find(|other| {
-            (other.subject, other.name, other.size) == (series.subject, series.name, first)
-        });
-        let ratio = base.map(|base| {
-            let pairs = series.ticks.iter().zip(&base.ticks);
-            median(pairs.map(|(now, base)| now / base).collect())
-        });
         let nanoseconds = series.ticks.iter().map(|ticks| ticks * scale).collect();
-        Row::samples(
-            series.subject,
-            series.name,
-            series.size,
-            "ns",
-            nanoseconds,
-            ratio,
-        )
+        Row::samples(series.subject, series.name, "ns", nanoseconds).circuits(series.size)
     });
-    let mut rows: Vec<Row> = rows.collect();
-    rows.sort_by_key(|row| row.order());
-    Ok(rows)
+    let rows: Vec<Row> = rows.collect();
+    let mut compared: Vec<Row> = rows
+        .iter()
+        .map(|row| {
+            let fewest = rows.iter().find(|other| {
+                (&other.subject, &other.name) == (&row.subject, &row.name)
+                    && other.circuits == sizes.first().copied()
+            });
+            match fewest {
+                Some(fewest) if row.circuits > fewest.circuits => {
+                    let to = format!("{} circuits", fewest.circuits.unwrap_or_default());
+                    let row = row.clone().against(fewest, &to);
+                    if row.subject == "100 in use" {
+                        row.aim("at most 10 % drift")
+                    } else {
+                        row
+                    }
+                }
+                _ => row.clone(),
+            }
+        })
+        .collect();
+    compared.sort_by_key(Row::order);
+    Ok(compared)
 }
 
 fn note(all: &mut Vec<Series>, subject: &'static str, name: &'static str, size: u32, ticks: f64) {

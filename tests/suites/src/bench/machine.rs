@@ -1,13 +1,15 @@
 //! A machine with both drivers, and the commands to `bench.sys`.
 
-use std::{
-    path::{Path, PathBuf},
-    time::Instant,
-};
+use std::{hint::black_box, path::Path, time::Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use bench_ioctl::{Command, DEVICE_NAME, IOCTL_BENCH, Operation, Pick};
-use ntsim::{Driver, File, TraceMode};
+use bench_ioctl::{
+    Command, Contest, DEVICE_NAME, IOCTL_BENCH, Operation, Pick, Provider, Side, Step,
+};
+use ntsim::{Driver, File, Rules, TraceMode, count::Count};
+
+/// The transport over the host's sockets.
+const TRANSPORT: &str = r"\Device\Tcp";
 
 /// A running machine.
 pub struct Machine {
@@ -17,32 +19,24 @@ pub struct Machine {
     began: (Instant, u64),
 }
 
+/// Ticks of one operation: for each column, for each batch.
+pub type Columns = Vec<Vec<f64>>;
+
 impl Machine {
     /// Boots without checks and loads the drivers.
     ///
     /// # Errors
     ///
-    /// Missing images, and entries that fail.
+    /// The host's, missing images, and entries that fail.
     pub fn boot(images: &Path) -> Result<Self> {
+        ntsim::thread::let_wakers_run_on().context("cannot choose the policy of the scheduler")?;
         ntsim::boot(ntsim::Options {
             trace: TraceMode::Off,
-            special_pool: false,
-            force_irql: false,
-            deadlock_detection: false,
+            rules: Rules::empty(),
             ..ntsim::Options::default()
         });
-        let load = |name: &str| -> Result<Driver> {
-            let path: PathBuf = images.join(name);
-            let driver = Driver::load(&path).with_context(|| {
-                format!(
-                    "cannot load {} (made by `cargo xtask build --all`)",
-                    path.display()
-                )
-            })?;
-            let status = driver.start();
-            ensure!(status >= 0, "DriverEntry of {name} returned {status:#010X}");
-            Ok(driver)
-        };
+        ntsim::tcp::install(TRANSPORT);
+        let load = |name: &str| crate::machine::start(&images.join(name));
         Ok(Self {
             rxce: load("rxce.sys")?,
             bench: load("bench.sys")?,
@@ -58,41 +52,17 @@ impl Machine {
         answer.with_context(|| format!("{command:?}"))
     }
 
-    /// Builds or tears down circuits until so many are alive.
-    ///
-    /// # Errors
-    ///
-    /// The first failure of a routine.
-    pub fn resize(&self, circuits: u32) -> Result<()> {
-        self.command(Command::Resize(circuits)).map(drop)
-    }
-
-    /// Ticks of one operation in each batch, for each column.
-    ///
-    /// # Errors
-    ///
-    /// The first failure of a routine.
-    pub fn measure(
-        &self,
-        operation: Operation,
-        pick: Pick,
-        batches: u32,
-        each: u32,
-    ) -> Result<Vec<Vec<f64>>> {
-        let answer = self.command(Command::Measure {
-            operation,
-            pick,
-            batches,
-            each,
-        })?;
+    /// Runs a command whose answer has columns; each figure is divided by `each`.
+    fn columns(&self, command: Command, each: u32) -> Result<Columns> {
+        let answer = self.command(command)?;
         let numbers: Vec<u64> = answer
             .chunks_exact(8)
             .filter_map(|chunk| chunk.first_chunk().copied())
             .map(u64::from_le_bytes)
             .collect();
-        let columns = operation.columns();
+        let columns = command.columns();
         ensure!(
-            numbers.len() == columns * batches as usize,
+            numbers.len() == columns * command.batches() as usize,
             "a short answer"
         );
         Ok((0..columns)
@@ -103,6 +73,124 @@ impl Machine {
                     .collect()
             })
             .collect())
+    }
+
+    /// Builds or tears down circuits until so many are alive.
+    ///
+    /// # Errors
+    ///
+    /// The first failure of a routine.
+    pub fn resize(&self, circuits: u32) -> Result<()> {
+        self.command(Command::Resize(circuits)).map(drop)
+    }
+
+    /// Ticks of one operation.
+    ///
+    /// # Errors
+    ///
+    /// The first failure of a routine.
+    pub fn measure(
+        &self,
+        operation: Operation,
+        pick: Pick,
+        batches: u32,
+        each: u32,
+    ) -> Result<Columns> {
+        let command = Command::Measure {
+            operation,
+            pick,
+            batches,
+            each,
+        };
+        self.columns(command, each)
+    }
+
+    /// Opens circuits with both clients.
+    ///
+    /// # Errors
+    ///
+    /// The first failure of a client.
+    pub fn pair(&self, provider: Provider, circuits: u32) -> Result<()> {
+        self.command(Command::Pair { provider, circuits }).map(drop)
+    }
+
+    /// Closes what [`Self::pair`] has opened.
+    ///
+    /// # Errors
+    ///
+    /// A failure of the driver.
+    pub fn part(&self) -> Result<()> {
+        self.pair(Provider::Null, 0)
+    }
+
+    /// Ticks of one operation of both clients.
+    ///
+    /// # Errors
+    ///
+    /// The first failure of a client.
+    pub fn contest(&self, contest: Contest, batches: u32, each: u32) -> Result<Columns> {
+        let command = Command::Contest {
+            contest,
+            batches,
+            each,
+        };
+        self.columns(command, each)
+    }
+
+    /// Ticks of a stream of sends, by the engine and by the hand-written client, in each turn.
+    ///
+    /// # Errors
+    ///
+    /// The first failure of a client.
+    pub fn stream(&self, bytes: u32, circuits: u32, sends: u32, turns: u32) -> Result<Columns> {
+        let command = Command::Stream {
+            bytes,
+            circuits,
+            sends,
+            turns,
+        };
+        self.columns(command, 1)
+    }
+
+    /// Ticks of what no client is in.
+    ///
+    /// # Errors
+    ///
+    /// A failure of the driver.
+    pub fn without_clients(&self, batches: u32, each: u32) -> Result<Columns> {
+        self.columns(Command::Floor { batches, each }, each)
+    }
+
+    /// Ticks of a call of an export of `rxce.sys` that does nothing, made by the host program.
+    ///
+    /// # Errors
+    ///
+    /// There is no such export.
+    pub fn empty_calls(&self, batches: u32, each: u32) -> Result<Vec<f64>> {
+        // Documented to answer STATUS_NOT_IMPLEMENTED, whatever it is given.
+        let export = self.rxce.image().export("RxCeCancelConnectRequest");
+        let export = export.context("no RxCeCancelConnectRequest")?;
+        Ok((0..batches)
+            .map(|_| {
+                let began = ticks();
+                for _ in 0..each {
+                    black_box(ntsim::gate::call(export, &[0, 0, 0]));
+                }
+                ticks().wrapping_sub(began) as f64 / f64::from(each)
+            })
+            .collect())
+    }
+
+    /// What `rxce.sys` and `bench.sys` do in one step of a pair's first circuit.
+    ///
+    /// # Errors
+    ///
+    /// The first failure of the client.
+    pub fn count(&self, side: Side, step: Step) -> Result<[Count; 2]> {
+        drop(ntsim::count::take());
+        self.command(Command::Count { side, step })?;
+        let mut counts = ntsim::count::take();
+        Ok(["rxce.sys", "bench.sys"].map(|image| counts.remove(image).unwrap_or_default()))
     }
 
     /// Nanoseconds of one tick, by the time since the machine was booted.
@@ -119,6 +207,7 @@ impl Machine {
     /// A leak.
     pub fn shut_down(self) -> Result<()> {
         self.resize(0)?;
+        self.part()?;
         drop(self.device);
         self.bench.unload().context("bench.sys")?;
         self.rxce.unload().context("rxce.sys")

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use super::{machine::Machine, report::Row};
 
@@ -30,35 +30,49 @@ pub fn per_circuit(machine: &Machine, count: u32) -> Result<BTreeMap<String, f64
     Ok(grown.collect())
 }
 
+/// Bytes of this process that are in the machine's memory.
+///
+/// # Errors
+///
+/// A kernel without `/proc`.
+pub fn resident_bytes() -> Result<f64> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kibibytes = line.and_then(|line| line.trim().strip_suffix(" kB"));
+    let kibibytes: f64 = kibibytes
+        .context("no VmRSS in /proc/self/status")?
+        .parse()?;
+    Ok(kibibytes * 1024.0)
+}
+
 /// Measures.
 ///
 /// # Errors
 ///
 /// Failures of the drivers.
 pub fn rows(machine: &Machine, sizes: &[u32]) -> Result<Vec<Row>> {
-    let mut rows = Vec::new();
+    let (mut rows, mut host) = (Vec::new(), Vec::new());
     for &size in sizes {
-        let tags = per_circuit(machine, size)?;
-        let whole = tags.values().sum();
-        rows.push(Row::samples(
-            "memory",
-            "pool of a circuit",
-            size,
+        machine.resize(size)?;
+        let resident = resident_bytes()?;
+        let row = Row::number(
+            "memory of the host",
+            "resident set of ntsim",
             "bytes",
-            vec![whole],
-            None,
-        ));
-        for (tag, bytes) in tags {
-            let name = format!("- tag {tag}");
-            rows.push(Row::samples(
-                "memory",
-                &name,
-                size,
-                "bytes",
-                vec![bytes],
-                None,
-            ));
-        }
+            resident,
+        );
+        host.push(row.circuits(size).aim("4 GiB with 100,000"));
+        let tags = per_circuit(machine, size)?;
+        let row = |name: &str, bytes| {
+            Row::number("nonpaged pool of a circuit", name, "bytes", bytes).circuits(size)
+        };
+        rows.push(row("all of it", tags.values().sum()).aim("at most 512"));
+        rows.extend(
+            tags.iter()
+                .map(|(tag, &bytes)| row(&format!("- tag {tag}"), bytes)),
+        );
     }
+    machine.resize(0)?;
+    rows.append(&mut host);
     Ok(rows)
 }

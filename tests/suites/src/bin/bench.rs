@@ -3,5 +3,5 @@
 use clap::Parser;
 
 fn main() -> anyhow::Result<()> {
-    suites::bench::run(&suites::bench::Options::parse())
+    suites::bench::run(&suites::bench::Options::parse()).map(drop)
 }

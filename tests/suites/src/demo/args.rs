@@ -30,8 +30,11 @@ pub(crate) struct Args {
     #[arg(long)]
     pub(crate) seed: Option<u64>,
     /// How much of the circuit's life to print.
-    #[arg(long, value_enum, default_value_t = Timeline::Short)]
-    pub(crate) timeline: Timeline,
+    #[arg(long, value_enum, default_value_t = Story::Short)]
+    pub(crate) story: Story,
+    /// Draws the circuit's life as a sequence diagram into this file: .svg, or .html for a page with it.
+    #[arg(long, value_name = "FILE", value_parser = picture)]
+    pub(crate) timeline: Option<PathBuf>,
     /// Kills our own server after so many MiB were read, to show what happens then.
     #[arg(long, value_name = "MIB", hide = true)]
     pub(crate) kill_server_after_mib: Option<u64>,
@@ -55,9 +58,25 @@ pub(crate) struct Machine {
 
 /// How much of the circuit's life to print.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Timeline {
+pub(crate) enum Story {
     /// The story in chapters; repetitions are counted.
     Short,
     /// Every step, waits and set-up included, with the functions; nothing folded.
     Full,
+}
+
+/// A file that a picture can be written to, checked before anything is run.
+fn picture(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    let ending = path.extension().and_then(|ending| ending.to_str());
+    if !matches!(ending, Some("svg" | "html")) {
+        return Err("the file's name must end in .svg or .html".to_owned());
+    }
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    match folder {
+        Some(folder) if !folder.is_dir() => Err(format!("there is no folder {}", folder.display())),
+        _ => Ok(path),
+    }
 }

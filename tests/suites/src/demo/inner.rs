@@ -9,13 +9,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 use p9::FileKind;
-use p9probe_ioctl::{Connect, MAX_READ, Stat};
+use p9probe_ioctl::{Connect, MAX_READ};
 use sha2::{Digest as _, Sha256};
 
-use super::{args::Args, probe::Probe, timeline};
+use rxcectl::Probe;
+use suites::system::{Device, Machine};
+
+use super::{args::Args, timeline};
 
 const MIB: u64 = 1 << 20;
 /// Name of the transport, as p9probe.sys binds it.
@@ -36,7 +39,10 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let unloaded = [p9probe, rxce].into_iter().try_for_each(unload);
 
     println!("\nThe life of the circuit:\n");
-    timeline::print(args.timeline);
+    timeline::print(args.story);
+    if let Some(file) = &args.timeline {
+        timeline::draw(file)?;
+    }
     let account = ntsim::account();
     println!("\nThe account:\n\n{account}");
 
@@ -58,16 +64,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 }
 
 fn load(path: &Path) -> Result<ntsim::Driver> {
-    let driver = match ntsim::Driver::load(path) {
-        Ok(driver) => driver,
-        Err(error) => bail!("cannot load {}: {error}", path.display()),
-    };
-    let status = driver.start();
-    ensure!(
-        status >= 0,
-        "{} does not start: {status:#010X}",
-        path.display()
-    );
+    let driver = suites::machine::start(path)?;
     println!("loaded: {}", path.file_name().unwrap_or_default().display());
     Ok(driver)
 }
@@ -93,7 +90,7 @@ fn resolve(server: &str) -> Result<([u8; 4], u16)> {
 
 /// Connects, lists, reads, disconnects. Whatever fails, the disconnect is made.
 fn session(args: &Args, server: ([u8; 4], u16)) -> Result<()> {
-    let probe = Probe::open()?;
+    let probe = Probe::open(&mut Machine::default())?;
     let outcome = use_server(args, server, &probe);
     let statistics = probe.statistics()?;
     let gone = probe.disconnect().context("disconnect");
@@ -118,7 +115,7 @@ fn session(args: &Args, server: ([u8; 4], u16)) -> Result<()> {
     outcome.and(gone.map(|_| ()))
 }
 
-fn use_server(args: &Args, (ip, port): ([u8; 4], u16), probe: &Probe) -> Result<()> {
+fn use_server(args: &Args, (ip, port): ([u8; 4], u16), probe: &Probe<Device>) -> Result<()> {
     let user = std::env::var("USER").unwrap_or_else(|_| "nobody".to_owned());
     let connected = probe
         .connect(&Connect {
@@ -149,7 +146,7 @@ fn use_server(args: &Args, (ip, port): ([u8; 4], u16), probe: &Probe) -> Result<
         .with_context(|| format!("cannot list {folder}"))?;
     println!("\n{folder}");
     for (name, stat) in &entries {
-        println!("  {} {:>12}  {name}", kind(stat), stat.size);
+        println!("  {} {:>12}  {name}", rxcectl::mode(stat), stat.size);
     }
     println!();
     let file = if stat.kind() == FileKind::Directory {
@@ -181,7 +178,7 @@ fn use_server(args: &Args, (ip, port): ([u8; 4], u16), probe: &Probe) -> Result<
 }
 
 /// Reads a file through the circuit and returns its length and SHA-256.
-fn read(args: &Args, probe: &Probe, path: &str) -> Result<(u64, String)> {
+fn read(args: &Args, probe: &Probe<Device>, path: &str) -> Result<(u64, String)> {
     let opened = probe.open_file(path)?;
     let bar = ProgressBar::new(opened.stat.size).with_style(ProgressStyle::with_template(
         "{bar:40} {bytes}/{total_bytes} {bytes_per_sec} {eta}",
@@ -259,27 +256,4 @@ fn parent(path: &str) -> &str {
         Some(("", _)) | None => "/",
         Some((parent, _)) => parent,
     }
-}
-
-const fn kind_letter(kind: FileKind) -> char {
-    match kind {
-        FileKind::File => '-',
-        FileKind::Directory => 'd',
-        FileKind::Link => 'l',
-        FileKind::Other => '?',
-    }
-}
-
-/// Type and permissions, as `ls -l` writes them.
-fn kind(stat: &Stat) -> String {
-    let bits = (0..9).rev().map(|bit| {
-        if stat.mode >> bit & 1 == 1 {
-            ['x', 'w', 'r'][bit % 3]
-        } else {
-            '-'
-        }
-    });
-    std::iter::once(kind_letter(stat.kind()))
-        .chain(bits)
-        .collect()
 }

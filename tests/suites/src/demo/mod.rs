@@ -7,20 +7,16 @@
 //! args      the command line
 //! outer     files, server, inner process
 //! interrupt signals
-//! server    diod and its folder
+//! folder    the files that diod serves
 //! inner     boot, drivers, session, account
-//! probe     the control interface of p9probe.sys, typed
-//! message   what a status means to the reader
 //! timeline  the life of the circuit, from ntsim's recording
 //! ```
 
 mod args;
+mod folder;
 mod inner;
 mod interrupt;
-mod message;
 mod outer;
-mod probe;
-mod server;
 mod timeline;
 
 use std::process::ExitCode;

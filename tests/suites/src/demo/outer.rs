@@ -4,11 +4,9 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{
-    args::Args,
-    interrupt,
-    server::{self, Diod},
-};
+use suites::diod::{self, Diod};
+
+use super::{args::Args, folder, interrupt};
 
 /// Prepares what the machine needs, runs it, and cleans up.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
@@ -32,7 +30,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     if args.server.is_none() {
         let seed = args.seed.unwrap_or_else(rand::random);
         println!("files: {} MiB from seed {seed}", args.size_mib);
-        let folder = server::make_folder(args.size_mib, seed)?;
+        let folder = folder::make_folder(args.size_mib, seed)?;
         let diod = Diod::start(folder.path())?;
         println!(
             "server: diod at {} with {}",
@@ -53,7 +51,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         own = Some((diod, folder));
     }
     interrupt::check()?;
-    server::die_with_us(&mut machine);
+    diod::die_with_us(&mut machine);
     let mut machine = machine
         .spawn()
         .context("cannot start the machine's process")?;

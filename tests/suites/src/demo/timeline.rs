@@ -2,7 +2,11 @@
 
 use ntsim::trace::story::{Chapter, Detail, Parameter, Signature, Story};
 
-use super::args::Timeline;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+
+use super::args;
 
 use Parameter::{Bytes, Flags, Object, Skip};
 
@@ -70,17 +74,50 @@ const fn chapter<'a>(title: &'a str, begins: &'a str) -> Chapter<'a> {
     Chapter { title, begins }
 }
 
+/// Requests that are told step by step in the printed story.
+const IN_STEPS: &[&str] = &["TDI_DISCONNECT"];
+
+/// Requests whose sending and completion are two arrows of the picture.
+const IN_STEPS_DRAWN: &[&str] = &[
+    "TDI_ASSOCIATE_ADDRESS",
+    "TDI_CONNECT",
+    "TDI_SEND",
+    "TDI_RECEIVE",
+    "TDI_DISCONNECT",
+];
+
+/// What is known about the drivers.
+const STORY: Story<'_> = Story {
+    detail: Detail::Short,
+    signatures: SIGNATURES,
+    in_steps: IN_STEPS,
+    left_out: &["TDI_SET_EVENT_HANDLER"],
+    chapters: CHAPTERS,
+};
+
 /// Prints the recording.
-pub(crate) fn print(how: Timeline) {
-    let story = Story {
-        detail: match how {
-            Timeline::Short => Detail::Short,
-            Timeline::Full => Detail::Full,
-        },
-        signatures: SIGNATURES,
-        in_steps: &["TDI_DISCONNECT"],
-        left_out: &["TDI_SET_EVENT_HANDLER"],
-        chapters: CHAPTERS,
+pub(crate) fn print(how: args::Story) {
+    let detail = match how {
+        args::Story::Short => Detail::Short,
+        args::Story::Full => Detail::Full,
     };
-    print!("{}", story.tell());
+    print!("{}", Story { detail, ..STORY }.tell());
+}
+
+/// Draws the recording into a file: a picture, or a page with it where the file's name ends in `.html`.
+pub(crate) fn draw(file: &Path) -> Result<()> {
+    let story = Story {
+        in_steps: IN_STEPS_DRAWN,
+        ..STORY
+    };
+    let mut document = story.draw();
+    if file.extension().is_some_and(|ending| ending == "html") {
+        document = format!(
+            "<!DOCTYPE html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>The life of a circuit</title>\n\
+             <body>\n{document}\n</body>\n</html>\n"
+        );
+    }
+    std::fs::write(file, document).with_context(|| format!("cannot write {}", file.display()))?;
+    println!("drawn: {}", file.display());
+    Ok(())
 }

@@ -93,23 +93,10 @@ const fn documented(routine: Routine) -> &'static [Answer] {
 }
 
 /// An answer as the table names it.
-const fn name(answer: Answer) -> &'static str {
+fn name(answer: Answer) -> String {
     match answer {
-        Answer::Success => "`STATUS_SUCCESS`",
-        Answer::Pending => "`STATUS_PENDING`",
-        Answer::BufferOverflow => "`STATUS_BUFFER_OVERFLOW`",
-        Answer::NotImplemented => "`STATUS_NOT_IMPLEMENTED`",
-        Answer::InvalidHandle => "`STATUS_INVALID_HANDLE`",
-        Answer::InvalidParameter => "`STATUS_INVALID_PARAMETER`",
-        Answer::InsufficientResources => "`STATUS_INSUFFICIENT_RESOURCES`",
-        Answer::ConnectionDisconnected => "`STATUS_CONNECTION_DISCONNECTED`",
-        Answer::AddressNotAssociated => "`STATUS_ADDRESS_NOT_ASSOCIATED`",
-        Answer::Cancelled => "`STATUS_CANCELLED`",
-        Answer::ConnectionActive => "`STATUS_CONNECTION_ACTIVE`",
-        Answer::Passed => "the transport's status",
-        Answer::Pointer => "a packet",
-        Answer::Null => "`NULL`",
-        Answer::Returned => "returns",
+        Answer::Passed | Answer::Pointer | Answer::Returned => answer.name().to_owned(),
+        _ => format!("`{}`", answer.name()),
     }
 }
 

@@ -2,10 +2,10 @@
 
 use std::{env, path::PathBuf, str::FromStr, thread, time::Duration};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, bail};
 use conform_ioctl::{DEVICE_NAME, DUELS, DuelRequest, DuelResult, IOCTL_DUEL};
 use ntsim::{
-    Driver, File, Options, TraceMode,
+    File, Options, Rules, TraceMode,
     explore::{self, Plan, Schedule},
 };
 
@@ -67,7 +67,11 @@ pub(crate) fn run() -> Result<()> {
     ntsim::boot(Options {
         explore: true,
         // It would see a wrong order of locks without the help of any schedule.
-        deadlock_detection: !own,
+        rules: if own {
+            Rules::USUAL - Rules::DEADLOCK
+        } else {
+            Rules::USUAL
+        },
         trace: TraceMode::Ring(20_000),
         echo_debug_output: replays,
         ..Options::default()
@@ -77,23 +81,13 @@ pub(crate) fn run() -> Result<()> {
     if replays {
         explore::tell_on_stop();
     }
-    let load = |name: &str| -> Result<Driver> {
-        let path = images.join(name);
-        let driver = Driver::load(&path).with_context(|| {
-            format!(
-                "cannot load {} (made by `cargo xtask build`)",
-                path.display()
-            )
-        })?;
-        let status = driver.start();
-        ensure!(status >= 0, "DriverEntry of {name} returned {status:#010X}");
-        Ok(driver)
-    };
+    let load = |name: &str| suites::machine::start(&images.join(name));
     let (rxce, conform) = (load("rxce.sys")?, load("conform.sys")?);
     let device = File::open(DEVICE_NAME).with_context(|| format!("cannot open {DEVICE_NAME}"))?;
     let request = DuelRequest {
         duel: u32::try_from(duel)?,
         rounds: number(Some(&variable(ROUNDS)?))?,
+        faults: false,
     };
     let output = device
         .ioctl(IOCTL_DUEL, &request.to_bytes(), DuelResult::SIZE)

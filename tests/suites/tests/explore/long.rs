@@ -43,9 +43,11 @@ fn number(name: &str) -> Result<Option<u64>> {
 pub(crate) fn run() -> Result<()> {
     let wanted = env::var(DUEL).unwrap_or_default();
     let profile = env::var(PROFILE).unwrap_or_else(|_| "release".to_owned());
+    // Those with a known defect would end the search: they are run by name only.
+    let of_all = |duel: &str| wanted == "all" && !duel.starts_with("racy/");
     let duels: Vec<&str> = DUELS
         .into_iter()
-        .filter(|duel| wanted == "all" || *duel == wanted)
+        .filter(|duel| *duel == wanted || of_all(duel))
         .collect();
     ensure!(
         !duels.is_empty(),

@@ -5,17 +5,15 @@
 //! machine for the story. The tests are bounded; `cargo xtask explore` goes on for as long as one likes.
 
 mod child;
+mod faults;
 mod find;
 mod known;
 mod long;
 
-use std::{
-    env,
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+use std::{env, process::ExitCode};
 
 use libtest_mimic::{Arguments, Failed, Trial};
+use suites::machine::images;
 
 use find::{Found, Job, Way};
 
@@ -48,11 +46,14 @@ const SLICE: &[(&str, Way)] = &[
 fn main() -> ExitCode {
     let result = if env::var_os(child::IMAGES).is_some() {
         child::run()
+    } else if env::var_os(faults::IMAGES).is_some() {
+        faults::run()
     } else if env::var_os(long::DUEL).is_some() {
         long::run()
     } else {
         let trials = ["debug", "release"].into_iter().flat_map(trials);
-        let trials = trials.chain(known::trials()).collect();
+        let trials = trials.chain(faults::trials()).chain(known::trials());
+        let trials = trials.collect();
         return libtest_mimic::run(&Arguments::from_args(), trials).exit_code();
     };
     match result {
@@ -62,14 +63,6 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// Where `cargo xtask build` puts the images of a profile.
-fn images(profile: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../../target/drivers")
-        .join(profile)
-        .join("x86_64")
 }
 
 /// The debug image has the same decisions; a few duels show that it takes them the same way.

@@ -12,7 +12,8 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 use conform_ioctl::{DEVICE_NAME, FuzzCount, FuzzResult, IOCTL_FUZZ};
-use ntsim::{Driver, File, Options, TraceMode};
+use ntsim::{File, Options, TraceMode};
+use suites::machine::images;
 
 use crate::listing::{self, Program};
 
@@ -84,13 +85,6 @@ pub(crate) fn run(
     }))
 }
 
-fn images(profile: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("../../target/drivers")
-        .join(profile)
-        .join("x86_64")
-}
-
 /// Failures are of a kind if they end in the same way with the same words, numbers apart.
 fn kind(code: Option<i32>, err: &str) -> String {
     let line = err
@@ -139,18 +133,7 @@ pub(crate) fn child(programs: &Path) -> Result<()> {
         echo_debug_output: false,
         ..Options::default()
     });
-    let load = |name: &str| -> Result<Driver> {
-        let path = images.join(name);
-        let driver = Driver::load(&path).with_context(|| {
-            format!(
-                "cannot load {} (made by `cargo xtask build --all`)",
-                path.display()
-            )
-        })?;
-        let status = driver.start();
-        ensure!(status >= 0, "DriverEntry of {name} returned {status:#010X}");
-        Ok(driver)
-    };
+    let load = |name: &str| suites::machine::start(&images.join(name));
     let (rxce, conform) = (load("rxce.sys")?, load("conform.sys")?);
     let device = File::open(DEVICE_NAME).with_context(|| format!("cannot open {DEVICE_NAME}"))?;
     for (number, program) in programs.iter().enumerate() {

@@ -130,7 +130,7 @@ fn closes_behind_refused_data(server: &Server) -> Result<()> {
     assert_eq!(client.story()?, [(Kind::Refused, 0)]);
     assert_eq!(client.disconnect()?, 0);
     client.close_well()?;
-    assert_eq!(client.bytes()?, []);
+    assert_eq!(client.bytes()?, b"");
     Ok(())
 }
 
@@ -195,12 +195,13 @@ fn takes_nothing(server: &Server) -> Result<()> {
 
 /// Further buffers are handed over one after the other, as a redirector does that reads a large file.
 fn further_buffers(server: &Server) -> Result<()> {
-    let client = Client::connected(server.chargen, 300_000, Answer::Further(11, 997))?;
-    client.wait(Kind::Received, 200_000)?;
+    // The room is full before the list of events is: two of them are about 1,000 bytes.
+    let client = Client::connected(server.chargen, 200_000, Answer::Further(11, 997))?;
+    client.wait(Kind::Received, 100_000)?;
     client.answer(Answer::Refuse)?;
     client.wait(Kind::Refused, 1)?;
     let bytes = client.bytes()?;
-    ensure!(bytes.len() >= 200_000);
+    ensure!(bytes.len() >= 100_000);
     ensure_chargen(&bytes)?;
     // Each indication is followed by its buffer, and the refusal by nothing.
     let story = client.story()?;

@@ -4,6 +4,7 @@ use std::{env, fmt::Write as _, fs, path::Path};
 
 use anyhow::{Context as _, Result, ensure};
 use breaker_ioctl::{GROUPS, Rule, Stop};
+use suites::page;
 
 /// Set by whoever wants the table written instead of compared.
 const UPDATE: &str = "RULES_UPDATE";
@@ -24,15 +25,12 @@ pub(crate) fn check() -> Result<()> {
         return fs::write(&path, format!("{before}{BEGIN}{table}{END}{after}"))
             .context("docs/ntsim.md");
     }
-    let difference = table
-        .lines()
-        .zip(written.lines().chain(std::iter::repeat("")))
-        .find(|(now, then)| now != then);
-    ensure!(
-        written == table,
-        "the table of docs/ntsim.md is out of date ({UPDATE}=1 writes it anew); first difference: {difference:?}"
-    );
-    Ok(())
+    page::is_current(
+        "the table of docs/ntsim.md",
+        written,
+        &table,
+        &format!("{UPDATE}=1"),
+    )
 }
 
 /// Every file that a rule names is there.
@@ -73,7 +71,7 @@ fn render() -> String {
 /// A stop as the page writes it: with the first parameter where it is a sub-code.
 fn stop(rule: &Rule) -> String {
     match rule.stop {
-        Stop::Hang => "hang".to_owned(),
+        Stop::Hang(_) => "hang".to_owned(),
         Stop::BugCheck(code, [Some(first), ..]) => format!("0x{code:X}/0x{first:X}"),
         Stop::BugCheck(code, _) => format!("0x{code:X}"),
     }

@@ -7,7 +7,7 @@ use conform_ioctl::{
     Answer, Answers, DEVICE_NAME, INTERFACE_VERSION, IOCTL_SCENARIOS, IOCTL_SWEEP, ListHeader,
     Routine, ScenarioInfo, SweepRequest, SweepResult, SweepWay, Verdict,
 };
-use ntsim::{Driver, File, Options, TraceMode, fault};
+use ntsim::{File, Options, TraceMode, fault};
 
 use crate::{ANSWERS, FAILED, POINTS, TWICE, start};
 
@@ -42,18 +42,7 @@ pub(crate) fn run(images: &Path, task: &str) -> Result<()> {
     if task == "start" {
         return start::sweep(images);
     }
-    let load = |name: &str| -> Result<Driver> {
-        let path = images.join(name);
-        let driver = Driver::load(&path).with_context(|| {
-            format!(
-                "cannot load {} (made by `cargo xtask build --all`)",
-                path.display()
-            )
-        })?;
-        let status = driver.start();
-        ensure!(status >= 0, "DriverEntry of {name} returned {status:#010X}");
-        Ok(driver)
-    };
+    let load = |name: &str| suites::machine::start(&images.join(name));
     let (rxce, conform) = (load("rxce.sys")?, load("conform.sys")?);
     let device = File::open(DEVICE_NAME).with_context(|| format!("cannot open {DEVICE_NAME}"))?;
     let result = match task {

@@ -1,15 +1,15 @@
 //! Locks, regions, waits, callbacks and threads.
 
-use super::{alone, c4, c4_with, plain, rule, stop};
+use super::{alone, c4, c4_with, own, plain, rule, stop};
 use crate::{Group, Rule, Stop};
 
 const DEADLOCK: &str = "deadlock detection";
 const ALWAYS: &str = "automatic checks";
 const DDI: &str = "DDI compliance";
-const IO: &str = "I/O verification";
 const ORDER: &str = "irql/order.rs";
 const SPIN: &str = "irql/spin_lock.rs";
 const MUTEX: &str = "dispatcher/mutex.rs";
+const OWN: &str = "ntsim's own";
 
 pub(super) const GROUP: Group = Group {
     subject: "Locks, waits and threads",
@@ -35,8 +35,8 @@ const RULES: &[Rule] = &[
     rule("lock_misaligned", "a spin lock that is not aligned", c4(0xE1), "force IRQL checking", SPIN),
     rule("lock_never_released", "a spin lock that is never released", stop(0x133, 0), "bug check 0x133", SPIN),
     rule("lock_held_at_a_wait", "a wait while a spin lock is held (Verifier: at `DISPATCH_LEVEL`)", c4(0x3B), ALWAYS, SPIN),
-    rule("lock_held_at_a_lower_irql", "the IRQL lowered while a spin lock is held", c4(0x3B), "stricter than Windows", SPIN),
-    rule("lock_held_at_a_call", "`IoCallDriver` while a spin lock is held", c4(0x3B), "stricter than Windows", SPIN),
+    rule("lock_held_at_a_lower_irql", "the IRQL lowered while a spin lock is held", own(0x3), OWN, SPIN),
+    rule("lock_held_at_a_call", "`IoCallDriver` while a spin lock is held", own(0x3), OWN, SPIN),
     rule("fast_mutex_acquired_twice", "a fast mutex acquired twice by one thread", c4(0x1000), DEADLOCK, MUTEX),
     rule("fast_mutex_released_by_another", "a fast mutex released by another thread", c4(0x1004), DEADLOCK, MUTEX),
     rule("fast_mutex_not_held", "a fast mutex released that nobody holds", c4(0x1007), DEADLOCK, MUTEX),
@@ -48,14 +48,15 @@ const RULES: &[Rule] = &[
     rule("critical_region_not_entered", "`KeLeaveCriticalRegion` without its pair", c4(0x3E), ALWAYS, "dispatcher/routines.rs"),
     rule("guarded_region_not_entered", "`KeLeaveGuardedRegion` without its pair", c4(0x4000E), DDI, "dispatcher/routines.rs"),
     rule("wait_for_too_many", "more objects in a wait than there are wait blocks", plain(0xC), "bug check 0xC", "dispatcher/routines.rs"),
-    rule("event_not_initialised", "`KeSetEvent` of what is no event", c4(0xE1), "force IRQL checking", "dispatcher/event.rs"),
-    rule("event_initialised_while_waited", "`KeInitializeEvent` of an event that a thread waits for", c4(0xE1), "force IRQL checking", "dispatcher/event.rs"),
-    rule("wait_that_nobody_ends", "every thread waits, and nothing can end it", Stop::Hang, "no page: a real machine would hang", "dispatcher/hang.rs"),
-    rule("dpc_changes_irql", "a callback (DPC, completion routine, event handler, work item, thread) returns at another IRQL", c4_with(0xFA, [None, Some(2), Some(0)]), IO, "irql/mod.rs"),
-    rule("work_item_changes_apcs", "a callback returns with other APC counts", c4(0xFB), IO, "irql/mod.rs"),
+    rule("event_not_initialised", "`KeSetEvent` of what is no event", own(0x1), OWN, "dispatcher/event.rs"),
+    rule("event_initialised_while_waited", "`KeInitializeEvent` of an event that a thread waits for", own(0x7), OWN, "dispatcher/event.rs"),
+    rule("wait_that_nobody_ends", "every thread waits, and nothing can end it", Stop::Hang(1), "no page: a real machine would hang", "dispatcher/hang.rs"),
+    alone("waits_that_nobody_ends", "the same with two threads: the report has the stack of each", Stop::Hang(2), "no page: a real machine would hang", "dispatcher/hang.rs"),
+    rule("dpc_changes_irql", "a callback (DPC, event handler, work item, thread) returns at another IRQL", own(0x5), OWN, "irql/mod.rs"),
+    rule("work_item_changes_apcs", "a callback returns with other APC counts", own(0x6), OWN, "irql/mod.rs"),
     rule("thread_ends_at_raised_irql", "a system thread ends above `PASSIVE_LEVEL`", c4(0x2001C), DDI, "ps.rs"),
     alone("thread_stays_at_dispatch", "a thread stays at `DISPATCH_LEVEL` for ever, and another wants its processor", plain(0x133), "bug check 0x133", "irql/processors.rs"),
-    rule("rundown_released_too_often", "a rundown reference released too often", c4(0xE0), "ExReleaseRundownProtection", "ex/rundown.rs"),
-    rule("rundown_started_twice", "a rundown reference initialised again before it is run down", c4(0xE0), "ExReInitializeRundownProtection", "ex/rundown.rs"),
-    rule("rundown_misaligned", "memory that cannot be a rundown reference", c4(0xE0), "ExInitializeRundownProtection", "ex/rundown.rs"),
+    rule("rundown_released_too_often", "a rundown reference released too often", own(0x2), OWN, "ex/rundown.rs"),
+    rule("rundown_started_twice", "a rundown reference initialised again before it is run down", own(0x2), OWN, "ex/rundown.rs"),
+    rule("rundown_misaligned", "memory that cannot be a rundown reference", own(0x1), OWN, "ex/rundown.rs"),
 ];

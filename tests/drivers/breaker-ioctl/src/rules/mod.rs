@@ -1,5 +1,6 @@
 //! The table, and the short words in which it is written.
 
+mod executive;
 mod irp;
 mod irql;
 mod lock;
@@ -7,6 +8,7 @@ mod mdl;
 mod memory;
 mod object;
 mod pool;
+mod tdi;
 mod unload;
 
 use crate::{Group, Machine, Rule, Stop};
@@ -17,8 +19,10 @@ pub(crate) const GROUPS: &[Group] = &[
     mdl::GROUP,
     irql::GROUP,
     lock::GROUP,
+    executive::GROUP,
     object::GROUP,
     irp::GROUP,
+    tdi::GROUP,
     unload::GROUP,
 ];
 
@@ -41,6 +45,11 @@ const fn c4_with(sub: u64, rest: [Option<u64>; 3]) -> Stop {
 /// `DRIVER_VERIFIER_IOMANAGER_VIOLATION` with this sub-code.
 const fn c9(sub: u64) -> Stop {
     Stop::BugCheck(0xC9, [Some(sub), None, None, None])
+}
+
+/// A rule that is ntsim's own, by its number there.
+const fn own(number: u64) -> Stop {
+    stop(0x2000_00C4, number)
 }
 
 /// Another bug check with a known first parameter.

@@ -3,8 +3,8 @@
 use core::ptr;
 
 use wdk_sys::{
-    DEVICE_OBJECT, IO_STATUS_BLOCK, IRP_MJ_READ, KEVENT, NTSTATUS, PIRP, PVOID,
-    STATUS_MORE_PROCESSING_REQUIRED, STATUS_SUCCESS,
+    DEVICE_OBJECT, IO_STATUS_BLOCK, IRP_MJ_INTERNAL_DEVICE_CONTROL, IRP_MJ_READ, IRP_MJ_WRITE,
+    KEVENT, NTSTATUS, PIRP, PVOID, STATUS_MORE_PROCESSING_REQUIRED, STATUS_SUCCESS,
 };
 
 use super::table;
@@ -12,7 +12,7 @@ use crate::{
     below,
     driver::Bench,
     nt::{APC, DISPATCH, at, event, free, nt, peek, poke, pool, set, wait, with},
-    request::{Below, Request, complete, set_cancel_routine, set_minor},
+    request::{Below, Request, complete, next, set_cancel_routine, set_minor},
 };
 
 table![
@@ -24,6 +24,9 @@ table![
     irp_touched_while_below,
     irp_touched_after_completion,
     irp_sent_again_while_hidden,
+    irp_buffer_changed,
+    irp_send_buffer_changed,
+    irp_cancelled_for_ever,
     irp_of_a_thread_freed,
     irp_sent_after_free,
     irp_sent_to_no_device,
@@ -45,6 +48,8 @@ table![
     irp_pending_not_propagated,
     irp_read_at_dispatch,
     irp_completion_routine_pageable,
+    completion_routine_changes_irql,
+    completion_routine_changes_apcs,
     irp_nobody_keeps,
     irp_completed_as_pending,
     irp_completed_twice,
@@ -54,6 +59,7 @@ table![
     irp_another_status,
     irp_minus_one,
     irp_forgotten,
+    dispatch_default_above_dispatch,
     dispatch_changes_irql,
     dispatch_changes_apcs,
     irp_of_a_direct_method,
@@ -134,6 +140,55 @@ fn irp_sent_again_while_hidden(bench: &Bench) {
         }
         free_irp(request.irp);
     });
+}
+
+/// A write that pends; its buffer is changed meanwhile, or afterwards.
+fn changes_buffer(bench: &Bench, major: u32, minor: u8) {
+    const BYTES: u32 = 64;
+    let below = Below::open();
+    let request = below.request(2);
+    let buffer = pool(BYTES as usize);
+    let mdl = nt!(IoAllocateMdl(buffer, BYTES, 0, 0, ptr::null_mut()));
+    nt!(MmBuildMdlForNonPagedPool(mdl));
+    request.prepare(minor);
+    #[expect(clippy::cast_possible_truncation, reason = "it is below 28")]
+    request.set_major(major as u8);
+    // The length of a TDI_SEND is in the same place.
+    let stack = next(request.irp);
+    stack.Parameters.Write.Length = BYTES;
+    // SAFETY: Ours.
+    unsafe { (*request.irp).MdlAddress = mdl };
+    request.call();
+    bench.if_guilty(|| poke(buffer.cast::<u8>(), 1));
+    below.ask(below::RELEASE);
+    request.wait();
+    poke(buffer.cast::<u8>(), 2);
+    // SAFETY: Ours again.
+    unsafe { (*request.irp).MdlAddress = ptr::null_mut() };
+    nt!(IoFreeMdl(mdl));
+    free(buffer);
+    request.free();
+}
+
+fn irp_buffer_changed(bench: &Bench) {
+    changes_buffer(bench, IRP_MJ_WRITE, below::PEND);
+}
+
+fn irp_send_buffer_changed(bench: &Bench) {
+    changes_buffer(bench, IRP_MJ_INTERNAL_DEVICE_CONTROL, below::SEND);
+}
+
+fn irp_cancelled_for_ever(bench: &Bench) {
+    let below = Below::open();
+    let request = below.request(2);
+    request.prepare(below::PEND);
+    request.call();
+    nt!(IoCancelIrp(request.irp));
+    if !bench.guilty() {
+        below.ask(below::RELEASE);
+    }
+    request.wait();
+    request.free();
 }
 
 /// A request that completes in its thread.
@@ -479,6 +534,10 @@ fn irp_forgotten(bench: &Bench) {
     asks(bench, below::FORGET, below::COMPLETE);
 }
 
+fn dispatch_default_above_dispatch(bench: &Bench) {
+    asks(bench, below::DEFAULT_ABOVE_DISPATCH, below::DEFAULT);
+}
+
 fn dispatch_changes_irql(bench: &Bench) {
     asks(bench, below::RAISE, below::AT_DISPATCH);
 }
@@ -492,4 +551,46 @@ fn entry_at_raised_irql(bench: &Bench) {
         crate::driver::delete_devices(driver);
         nt!(KfRaiseIrql(DISPATCH));
     });
+}
+
+/// Sends a request that is completed at once, with one completion routine or another.
+fn completes_with(bench: &Bench, guilty: Completion, innocent: Completion) {
+    let below = Below::open();
+    let request = below.request(1);
+    request.prepare_with(below::COMPLETE, Some(bench.either(guilty, innocent)));
+    request.call();
+    request.wait();
+    request.free();
+}
+
+unsafe extern "C" fn raises(_: *mut DEVICE_OBJECT, _: PIRP, done: PVOID) -> NTSTATUS {
+    nt!(KfRaiseIrql(DISPATCH));
+    set(done.cast());
+    STATUS_MORE_PROCESSING_REQUIRED
+}
+
+unsafe extern "C" fn raises_and_lowers(_: *mut DEVICE_OBJECT, _: PIRP, done: PVOID) -> NTSTATUS {
+    at(DISPATCH, || set(done.cast()));
+    STATUS_MORE_PROCESSING_REQUIRED
+}
+
+fn completion_routine_changes_irql(bench: &Bench) {
+    completes_with(bench, raises, raises_and_lowers);
+}
+
+unsafe extern "C" fn enters(_: *mut DEVICE_OBJECT, _: PIRP, done: PVOID) -> NTSTATUS {
+    nt!(KeEnterCriticalRegion());
+    set(done.cast());
+    STATUS_MORE_PROCESSING_REQUIRED
+}
+
+unsafe extern "C" fn enters_and_leaves(_: *mut DEVICE_OBJECT, _: PIRP, done: PVOID) -> NTSTATUS {
+    nt!(KeEnterCriticalRegion());
+    nt!(KeLeaveCriticalRegion());
+    set(done.cast());
+    STATUS_MORE_PROCESSING_REQUIRED
+}
+
+fn completion_routine_changes_apcs(bench: &Bench) {
+    completes_with(bench, enters, enters_and_leaves);
 }

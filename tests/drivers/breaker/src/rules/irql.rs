@@ -10,6 +10,7 @@ use wdk_sys::{
 use super::{
     mdl::{lock, map, pageable, unlock, unmap},
     table,
+    unload::register_provider,
 };
 use crate::{
     below,
@@ -50,6 +51,7 @@ table![
     irql_critical_region,
     irql_probe,
     irql_compare_strings,
+    irql_etw_register,
     irql_delete_device,
     irql_create_device,
     irql_io_create_file,
@@ -288,6 +290,11 @@ fn with_device(bench: &Bench, run: impl FnOnce(*mut wdk_sys::DEVICE_OBJECT)) {
     if let Ok(device) = create_device(driver, unicode!(r"\Device\BreakerOwn")) {
         run(device);
     }
+}
+
+fn irql_etw_register(bench: &Bench) {
+    let handle = bench.above_passive(register_provider);
+    nt!(EtwUnregister(handle));
 }
 
 fn irql_delete_device(bench: &Bench) {

@@ -43,7 +43,7 @@ pub(super) fn free_mdl(mdl: PMDL) {
     nt!(IoFreeMdl(mdl));
 }
 
-fn build(mdl: PMDL) {
+pub(super) fn build(mdl: PMDL) {
     nt!(MmBuildMdlForNonPagedPool(mdl));
 }
 

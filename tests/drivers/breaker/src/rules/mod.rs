@@ -1,5 +1,6 @@
 //! One routine per rule, by subject; a rule's name in `breaker-ioctl` is its routine's.
 
+mod executive;
 mod irp;
 mod irql;
 mod lock;
@@ -7,6 +8,7 @@ mod mdl;
 mod memory;
 mod object;
 mod pool;
+mod tdi;
 mod unload;
 mod wait;
 
@@ -34,8 +36,10 @@ pub(crate) fn find(name: &str) -> Option<Routine> {
         irql::TABLE,
         lock::TABLE,
         wait::TABLE,
+        executive::TABLE,
         object::TABLE,
         irp::TABLE,
+        tdi::TABLE,
         unload::TABLE,
     ]
     .iter()

@@ -1,6 +1,9 @@
 //! Handles, objects, devices and work items.
 
-use core::ptr;
+use core::{
+    ptr,
+    sync::atomic::{AtomicUsize, Ordering},
+};
 
 use wdk_sys::{
     _WORK_QUEUE_TYPE::DelayedWorkQueue, DEVICE_OBJECT, FILE_READ_DATA, HANDLE, IO_STATUS_BLOCK,
@@ -10,7 +13,7 @@ use wdk_sys::{
 use super::{irql::with_handle, table};
 use crate::{
     driver::{Bench, create_device},
-    nt::{attributes, event, free, new, nt, poke, pool, set, sleep, wait, with},
+    nt::{attributes, event, free, new, nt, poke, pool, set, settle, wait, with},
     thread,
     unicode::unicode,
 };
@@ -113,7 +116,7 @@ unsafe extern "C" fn nothing(_: PVOID) {}
 fn object_dereferenced_too_often(bench: &Bench) {
     let thread = thread::start(nothing, ptr::null_mut::<u8>());
     wait(thread);
-    sleep(100);
+    settle();
     nt!(ObfDereferenceObject(thread));
     bench.if_guilty(|| {
         nt!(ObfDereferenceObject(thread));
@@ -123,7 +126,7 @@ fn object_dereferenced_too_often(bench: &Bench) {
 fn object_referenced_too_late(bench: &Bench) {
     let thread = thread::start(nothing, ptr::null_mut::<u8>());
     wait(thread);
-    sleep(100);
+    settle();
     bench.if_guilty(|| {
         nt!(ObfDereferenceObject(thread));
     });
@@ -198,7 +201,7 @@ fn work_item_pageable(bench: &Bench) {
     );
     nt!(ExQueueWorkItem(item, DelayedWorkQueue));
     wait(done);
-    sleep(100);
+    settle();
     free(item);
     free(done);
 }
@@ -209,7 +212,7 @@ fn work_item_queued_twice(bench: &Bench) {
     poke(
         item,
         WORK_QUEUE_ITEM {
-            WorkerRoutine: Some(wait_for_it),
+            WorkerRoutine: Some(set_it),
             Parameter: done.cast(),
             ..WORK_QUEUE_ITEM::default()
         },
@@ -217,50 +220,74 @@ fn work_item_queued_twice(bench: &Bench) {
     let crowd = Crowd::gather(bench);
     nt!(ExQueueWorkItem(item, DelayedWorkQueue));
     bench.if_guilty(|| nt!(ExQueueWorkItem(item, DelayedWorkQueue)));
-    set(done);
     crowd.dismiss();
+    wait(done);
     free(item);
     free(done);
 }
 
-unsafe extern "C" fn wait_for_it(event: PVOID) {
-    wait(event);
+unsafe extern "C" fn hold(_: *mut DEVICE_OBJECT, door: PVOID) {
+    // SAFETY: The crowd's door, which stands until all have gone through.
+    let door = unsafe { &*door.cast::<Door>() };
+    wait(door.open);
+    if door.waiting.fetch_sub(1, Ordering::AcqRel) == 1 {
+        set(door.empty);
+    }
 }
 
-unsafe extern "C" fn hold(_: *mut DEVICE_OBJECT, gate: PVOID) {
-    wait(gate);
-}
+const MEMBERS: usize = 40;
 
 /// More work items than there are threads for, all waiting: what is queued after them stays queued.
 struct Crowd {
-    items: [wdk_sys::PIO_WORKITEM; 40],
-    gate: *mut wdk_sys::KEVENT,
+    items: [wdk_sys::PIO_WORKITEM; MEMBERS],
+    door: *mut Door,
+}
+
+/// What they wait for.
+struct Door {
+    open: *mut wdk_sys::KEVENT,
+    /// Set by the last one.
+    empty: *mut wdk_sys::KEVENT,
+    waiting: AtomicUsize,
 }
 
 impl Crowd {
     fn gather(bench: &Bench) -> Self {
-        let gate = event();
+        let door = new::<Door>();
+        poke(
+            door,
+            Door {
+                open: event(),
+                empty: event(),
+                waiting: AtomicUsize::new(MEMBERS),
+            },
+        );
         let items = core::array::from_fn(|_| {
             let item = nt!(IoAllocateWorkItem(bench.device));
             nt!(IoQueueWorkItem(
                 item,
                 Some(hold),
                 DelayedWorkQueue,
-                gate.cast()
+                door.cast()
             ));
             item
         });
-        Self { items, gate }
+        Self { items, door }
     }
 
-    /// Lets them go, and waits for what was queued behind them.
+    /// Lets them go, and waits until none of them is queued any more.
     fn dismiss(self) {
-        set(self.gate);
-        sleep(100);
+        // SAFETY: Made by `gather`.
+        let Door { open, empty, .. } = unsafe { &*self.door };
+        let (open, empty) = (*open, *empty);
+        set(open);
+        wait(empty);
         for item in self.items {
             nt!(IoFreeWorkItem(item));
         }
-        free(self.gate);
+        free(open);
+        free(empty);
+        free(self.door);
     }
 }
 

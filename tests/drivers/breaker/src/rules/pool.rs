@@ -12,7 +12,7 @@ use crate::{
     driver::Bench,
     nt::{
         APC, DEVICE, DISPATCH, ExAllocatePoolWithTag, TAG, at, byte, event, free,
-        milliseconds_from_now, new, nt, peek, poke, pool, set, sleep, wait,
+        milliseconds_from_now, new, nt, peek, poke, pool, set, settle, wait,
     },
     thread,
 };
@@ -152,7 +152,7 @@ unsafe extern "C" fn wait_for_it(event: PVOID) {
 fn pool_waited_event(bench: &Bench) {
     let event = event();
     let waiter = thread::start(wait_for_it, event);
-    sleep(100);
+    settle();
     bench.if_guilty(|| free(event));
     set(event);
     thread::join(waiter);
@@ -196,7 +196,7 @@ fn pool_queued_work_item(bench: &Bench) {
     nt!(ExQueueWorkItem(last, DelayedWorkQueue));
     bench.if_guilty(|| free(last));
     set(gate);
-    sleep(100);
+    settle();
     free(last);
     for item in items {
         free(item);

@@ -6,7 +6,10 @@ use core::{
     sync::atomic::{AtomicUsize, Ordering},
 };
 
-use wdk_sys::{KDPC, KEVENT, KTIMER, PDRIVER_OBJECT, PVOID};
+use wdk_sys::{
+    GUID, KDPC, KEVENT, KTIMER, NTSTATUS, PDEVICE_OBJECT, PDRIVER_OBJECT, PIRP, PVOID, REGHANDLE,
+    STATUS_MORE_PROCESSING_REQUIRED,
+};
 
 use super::{
     irql::with_handle,
@@ -14,8 +17,10 @@ use super::{
     table,
 };
 use crate::{
+    below,
     driver::Bench,
-    nt::{free, milliseconds_from_now, nt, pool, set, sleep, wait},
+    nt::{free, milliseconds_from_now, nt, pool, set, settle, wait},
+    request::Below,
     thread,
 };
 
@@ -28,7 +33,10 @@ table![
     unload_with_a_device,
     unload_with_a_timer,
     unload_with_a_thread,
+    unload_with_an_etw_provider,
+    etw_provider_unregistered_twice,
     unload_with_a_work_item,
+    unload_in_a_completion_routine,
 ];
 
 /// What the unload routine does instead; an address of a [`Last`], or 0.
@@ -150,15 +158,16 @@ struct Gate(UnsafeCell<KEVENT>);
 // SAFETY: Only the kernel's routines touch it.
 unsafe impl Sync for Gate {}
 
+static GATE: Gate = Gate(UnsafeCell::new(
+    // SAFETY: Plain data, which each rule that uses it initialises.
+    unsafe { core::mem::zeroed() },
+));
+
 unsafe extern "C" fn wait_for_it(event: PVOID) {
     wait(event);
 }
 
 fn unload_with_a_thread(bench: &Bench) {
-    static GATE: Gate = Gate(UnsafeCell::new(
-        // SAFETY: Plain data, and initialised below.
-        unsafe { core::mem::zeroed() },
-    ));
     let gate = GATE.0.get();
     nt!(KeInitializeEvent(gate, 0, 0));
     let thread = thread::start(wait_for_it, gate);
@@ -167,13 +176,60 @@ fn unload_with_a_thread(bench: &Bench) {
     } else {
         set(gate);
         thread::join(thread);
-        sleep(100);
+        settle();
     }
+}
+
+/// Registers a provider of events that nobody knows.
+pub(super) fn register_provider() -> REGHANDLE {
+    const ID: GUID = GUID {
+        Data1: 0x6272_6561,
+        Data2: 0x6B65,
+        Data3: 0x5072,
+        Data4: *b"\x80provide",
+    };
+    let mut handle: REGHANDLE = 0;
+    nt!(EtwRegister(&ID, None, ptr::null_mut(), &raw mut handle));
+    handle
+}
+
+fn unload_with_an_etw_provider(bench: &Bench) {
+    let handle = register_provider();
+    if !bench.guilty() {
+        nt!(EtwUnregister(handle));
+    }
+}
+
+fn etw_provider_unregistered_twice(bench: &Bench) {
+    let handle = register_provider();
+    nt!(EtwUnregister(handle));
+    bench.if_guilty(|| nt!(EtwUnregister(handle)));
 }
 
 fn unload_with_a_work_item(bench: &Bench) {
     let item = nt!(IoAllocateWorkItem(bench.device));
     if !bench.guilty() {
         nt!(IoFreeWorkItem(item));
+    }
+}
+
+/// Tells the owner of the request, and waits for the gate.
+unsafe extern "C" fn linger(_: PDEVICE_OBJECT, _: PIRP, done: PVOID) -> NTSTATUS {
+    set(done.cast());
+    wait(GATE.0.get());
+    STATUS_MORE_PROCESSING_REQUIRED
+}
+
+fn unload_in_a_completion_routine(bench: &Bench) {
+    nt!(KeInitializeEvent(GATE.0.get(), 0, 0));
+    let below = Below::open();
+    let request = below.request(1);
+    request.prepare_with(below::COMPLETE_ELSEWHERE, Some(linger));
+    request.call();
+    request.wait();
+    request.free();
+    if !bench.guilty() {
+        set(GATE.0.get());
+        settle();
     }
 }

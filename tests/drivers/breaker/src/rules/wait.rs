@@ -7,7 +7,7 @@ use wdk_sys::{_WAIT_TYPE::WaitAny, DEVICE_OBJECT, KDPC, KEVENT, PVOID};
 use super::table;
 use crate::{
     driver::Bench,
-    nt::{APC, DISPATCH, at, event, free, new, nt, poke, set, sleep, wait, with},
+    nt::{APC, DISPATCH, at, event, free, new, nt, poke, set, settle, wait, with},
     thread,
 };
 
@@ -18,6 +18,7 @@ table![
     event_not_initialised,
     event_initialised_while_waited,
     wait_that_nobody_ends,
+    waits_that_nobody_ends,
     dpc_changes_irql,
     work_item_changes_apcs,
     thread_ends_at_raised_irql,
@@ -75,7 +76,7 @@ unsafe extern "C" fn wait_for_it(event: PVOID) {
 fn event_initialised_while_waited(bench: &Bench) {
     let event = event();
     let waiter = thread::start(wait_for_it, event);
-    sleep(100);
+    settle();
     bench.if_guilty(|| nt!(KeInitializeEvent(event, 0, 0)));
     set(event);
     thread::join(waiter);
@@ -90,6 +91,11 @@ fn wait_that_nobody_ends(bench: &Bench) {
     }
     wait(event);
     free(event);
+}
+
+fn waits_that_nobody_ends(_: &Bench) {
+    thread::start(wait_for_it, event());
+    wait(event());
 }
 
 unsafe extern "C" fn lower(_: *mut KDPC, _: PVOID, _: PVOID, _: PVOID) {
@@ -133,7 +139,7 @@ fn work_item_changes_apcs(bench: &Bench) {
     );
     nt!(IoQueueWorkItem(item, Some(routine), 1, event.cast()));
     wait(event);
-    sleep(100);
+    settle();
     nt!(IoFreeWorkItem(item));
     free(event);
 }

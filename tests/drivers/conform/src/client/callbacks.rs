@@ -192,10 +192,15 @@ unsafe fn received(
         unsafe { &*gate.go_on }.wait(time::PATIENCE);
     }
     let (take, say) = match answer {
+        Answer::Do(run) => {
+            run();
+            (indicated, indicated)
+        }
         Answer::Take | Answer::More(..) => (indicated, indicated),
         Answer::TakeSome(count) => (count.min(indicated), count.min(indicated)),
         Answer::Claim(count) => (indicated, count),
         Answer::Refuse | Answer::Into(..) => (0, 0),
+        Answer::RefuseClaiming(count) => (0, count),
     };
     // SAFETY: At least `indicated` bytes are valid during the call (rxce.h).
     let bytes = unsafe { slice::from_raw_parts(data.cast::<u8>(), take as usize) };
@@ -203,7 +208,7 @@ unsafe fn received(
     // SAFETY: The engine's output parameter.
     unsafe { *taken = say };
     match answer {
-        Answer::Refuse => status::DATA_NOT_ACCEPTED,
+        Answer::Refuse | Answer::RefuseClaiming(_) => status::DATA_NOT_ACCEPTED,
         Answer::More(mdl, size) | Answer::Into(mdl, size) => {
             // SAFETY: The engine's output parameter.
             unsafe { *chain = mdl };
@@ -211,7 +216,7 @@ unsafe fn received(
             unsafe { *wanted = size };
             status::MORE_PROCESSING_REQUIRED
         }
-        Answer::Take | Answer::TakeSome(_) | Answer::Claim(_) => status::SUCCESS,
+        Answer::Take | Answer::TakeSome(_) | Answer::Claim(_) | Answer::Do(_) => status::SUCCESS,
     }
 }
 

@@ -2,9 +2,12 @@
 
 use alloc::{boxed::Box, vec::Vec};
 
-use super::stage::{Part, Stage};
+use super::{
+    parts,
+    stage::{Part, Stage},
+};
 use crate::{
-    nt::{thread::Thread, time, watch::Watch},
+    nt::{sim::Order, thread::Thread, time, watch::Watch},
     outcome::{Outcome, Trouble},
 };
 
@@ -25,6 +28,20 @@ struct Shared(*const Stage);
 
 // SAFETY: What the stage holds may be used from several threads, and `play` waits for the parts before the stage goes.
 unsafe impl Send for Shared {}
+
+/// How the parts of a round begin.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Start {
+    Together,
+    /// Each when the one before it has come as far as it can.
+    OneByOne,
+}
+
+/// Lets everybody else run until nobody can.
+pub(super) fn pause() {
+    static NEVER: Watch<()> = Watch::new(());
+    NEVER.wait_until(time::SECOND, |()| false);
+}
 
 /// The threads.
 pub(super) struct Crew {
@@ -53,18 +70,36 @@ impl Crew {
         Ok(crew)
     }
 
-    /// Plays the parts, all at once; what each returned.
-    pub(super) fn play(&self, parts: &[Part], stage: &Stage) -> [i32; MOST] {
-        for (desk, &part) in self.desks.iter().zip(parts) {
+    /// Plays the parts; what each returned.
+    ///
+    /// Where nobody chose the order, the part that answers for the transport can come between the arrival of a request and
+    /// the moment from which the transport holds it: when nothing has gone on for a while, it answers again.
+    pub(super) fn play(
+        &self,
+        played: &[Part],
+        stage: &Stage,
+        order: Order,
+        start: Start,
+    ) -> [i32; MOST] {
+        let patience = match order {
+            // Without a limit: the stage must not go before them, and a hang is best seen where it is.
+            Order::Chosen | Order::NoneLeft => time::FOREVER,
+            Order::Free => time::SECOND,
+        };
+        for (desk, &part) in self.desks.iter().zip(played) {
             desk.update(|job| *job = Job::Play(part, Shared(stage)));
+            if start == Start::OneByOne {
+                pause();
+            }
         }
         let mut answers = [0; MOST];
-        for ((desk, answer), _) in self.desks.iter().zip(&mut answers).zip(parts) {
-            // Without a limit: the stage must not go before them, and a hang is best seen where it is.
-            desk.wait_until(time::FOREVER, |job| matches!(job, Job::Played(_)));
+        for ((desk, answer), _) in self.desks.iter().zip(&mut answers).zip(played) {
+            while !desk.wait_until(patience, |job| matches!(job, Job::Played(_))) {
+                parts::answer(stage);
+            }
             desk.update(|job| {
-                if let Job::Played(played) = *job {
-                    *answer = played;
+                if let Job::Played(result) = *job {
+                    *answer = result;
                 }
                 *job = Job::None;
             });

@@ -5,24 +5,27 @@ use alloc::{format, string::String, vec::Vec};
 use conform_ioctl::{DUELS, DuelRequest, DuelResult, Text};
 
 use super::{
-    crew::{Crew, MOST},
+    crew::{Crew, MOST, Start, pause},
     parts,
     stage::{COUNTS, Stage},
     table::{Duel, Seen, TABLE},
 };
 use crate::{
     nt::{
-        sim::{self, Account, Order},
+        sim::{self, Account, Faults, Order, Pick},
         thread::Thread,
-        time::{self, FOREVER, SECOND},
-        watch::Watch,
+        time::{self, FOREVER},
     },
     outcome::{Outcome, Trouble, same},
+    race::settled,
     runner,
 };
 
 /// Rounds before the balance is taken: the engine has then grown what it keeps.
 const WARM_UP: u32 = 3;
+
+/// With faults: so many rounds without a new call stack are the end.
+const CALM: u32 = 20;
 
 /// What the parts answered, and the counts.
 type Outcomes = Vec<([i32; MOST], [usize; COUNTS])>;
@@ -33,6 +36,7 @@ pub(crate) fn run(request: DuelRequest) -> DuelResult {
         let mut result = DuelResult {
             rounds: 0,
             outcomes: 0,
+            faulted: 0,
             violated: false,
             text: Text::new(""),
         };
@@ -52,6 +56,7 @@ pub(crate) fn run(request: DuelRequest) -> DuelResult {
     ended.unwrap_or_else(|trouble| DuelResult {
         rounds: 0,
         outcomes: 0,
+        faulted: 0,
         violated: true,
         text: Text::new(&format!("{trouble:?}")),
     })
@@ -68,25 +73,49 @@ fn play(request: DuelRequest, result: &mut DuelResult) -> Outcome {
     let crew = Crew::new()?;
     let mut outcomes = Outcomes::new();
     let mut before: Option<Account> = None;
+    let faults = match request.faults {
+        true => Some(
+            Faults::find()
+                .ok_or_else(|| Trouble::NotPossible(String::from("failing chosen kernel calls")))?,
+        ),
+        false => None,
+    };
+    let mut calm = 0;
     for number in 0..request.rounds.saturating_add(WARM_UP) {
         let schedules = number >= WARM_UP;
         if schedules && before.is_none() {
             before = sim::engine_account();
         }
-        let Some(outcome) = round(duel, &crew, &mut stage, schedules)? else {
+        let faults = faults.as_ref().filter(|_| schedules);
+        // Threads that are started together run in whatever order the host likes: under faults, every second round gives each
+        // part the time to make its calls.
+        let start = match faults {
+            Some(_) if number % 2 == 1 => Start::OneByOne,
+            _ => Start::Together,
+        };
+        let Some((outcome, hit)) = round(duel, &crew, &mut stage, schedules, start, faults)? else {
             break;
         };
         if schedules {
-            same("what the engine holds", sim::engine_account(), before)?;
+            let balance = || same("what the engine holds", sim::engine_account(), before);
+            if hit { settled(balance) } else { balance() }?;
+            result.faulted = result.faulted.saturating_add(u32::from(hit));
             result.rounds = result.rounds.saturating_add(1);
             if !outcomes.contains(&outcome) {
                 outcomes.push(outcome);
             }
             result.outcomes = u32::try_from(outcomes.len()).unwrap_or(u32::MAX);
         }
+        calm = if hit { 0 } else { calm + 1 };
+        if faults.is_some() && calm >= CALM {
+            break;
+        }
     }
     Ok(())
 }
+
+/// What the parts answered and the counts, and whether a call was made to fail.
+type Played = (([i32; MOST], [usize; COUNTS]), bool);
 
 /// One round; nothing if the kernel has no schedule for it.
 fn round(
@@ -94,7 +123,9 @@ fn round(
     crew: &Crew,
     stage: &mut Stage,
     schedules: bool,
-) -> Outcome<Option<([i32; MOST], [usize; COUNTS])>> {
+    start: Start,
+    faults: Option<&Faults>,
+) -> Outcome<Option<Played>> {
     runner::clean()?;
     if duel.bare {
         stage.bare();
@@ -114,7 +145,10 @@ fn round(
         return Ok(None);
     }
     let began = time::now();
-    let answers = crew.play(duel.parts, stage);
+    if let Some(faults) = faults {
+        faults.arm(Pick::NewStack);
+    }
+    let answers = crew.play(duel.parts, stage, order, start);
     let ended = time::now();
     sim::end_schedule();
     if order == Order::Chosen && !duel.more {
@@ -123,17 +157,25 @@ fn round(
     }
     // What is still under way (handles that are closed in other threads) comes to its end.
     pause();
+    let hit = faults.is_some_and(Faults::was_hit);
+    if let Some(faults) = faults {
+        faults.disarm();
+    }
     let seen = Seen {
         answers,
         counts: stage.counts(),
         stage,
     };
     let outcome = (seen.answers, seen.counts);
-    (duel.judge)(&seen).map_err(|trouble| told(trouble, &outcome))?;
+    // Where nobody chose the order, the part that answers for the transport can come between the arrival of a request and the
+    // moment from which the transport holds it; and with a fault it may end in other ways, too.
+    if order == Order::Chosen && !hit {
+        (duel.judge)(&seen).map_err(|trouble| told(trouble, &outcome))?;
+    }
     stage.fixture.clear()?;
     pause();
     runner::nothing_left()?;
-    Ok(Some(outcome))
+    Ok(Some((outcome, hit)))
 }
 
 fn told(trouble: Trouble, outcome: &([i32; MOST], [usize; COUNTS])) -> Trouble {
@@ -144,10 +186,4 @@ fn told(trouble: Trouble, outcome: &([i32; MOST], [usize; COUNTS])) -> Trouble {
         }
         other => other,
     }
-}
-
-/// Lets everybody else run until nobody can.
-fn pause() {
-    static NEVER: Watch<()> = Watch::new(());
-    NEVER.wait_until(SECOND, |()| false);
 }

@@ -39,12 +39,7 @@ pub(crate) fn build_connection_small(
 
 /// RxCeBuildConnectionOverMultipleTransports of a client with the small table, which takes the place of `with.handler`.
 pub(crate) fn build_over_multiple_small(with: &Multiple, handler: *mut SmallTable) -> NTSTATUS {
-    #[expect(
-        clippy::allow_attributes,
-        reason = "an enumeration of C is signed for some compilers"
-    )]
-    #[allow(clippy::useless_conversion, reason = "as above")]
-    let option = with.option.try_into().unwrap_or_default();
+    let option = client::enumeration(with.option);
     // SAFETY: As for `build_transport`; what must outlive the race is kept by the fixture.
     let answer = unsafe {
         small_table::RxCexBuildConnectionOverMultipleTransportsSmallTable(

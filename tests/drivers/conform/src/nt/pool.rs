@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::{mem::size_of, ptr::NonNull};
 
-use wdk_sys::{POOL_FLAG_NON_PAGED, ntddk};
+use wdk_sys::ntddk;
 
 const TAG: u32 = u32::from_le_bytes(*b"Cnfm");
 
@@ -19,9 +19,13 @@ unsafe impl<T: Copy> Sync for Block<T> {}
 impl<T: Copy> Block<T> {
     /// A block of zeros.
     pub(crate) fn zeroed() -> Option<Self> {
+        #[cfg(feature = "legacy")]
+        let raw = legacy_nt::allocate(size_of::<T>(), TAG);
         // SAFETY: Callable at or below DISPATCH_LEVEL; the size is not zero.
-        let raw =
-            unsafe { ntddk::ExAllocatePool2(POOL_FLAG_NON_PAGED, size_of::<T>() as u64, TAG) };
+        #[cfg(not(feature = "legacy"))]
+        let raw = unsafe {
+            ntddk::ExAllocatePool2(wdk_sys::POOL_FLAG_NON_PAGED, size_of::<T>() as u64, TAG)
+        };
         NonNull::new(raw.cast()).map(Self)
     }
 

@@ -3,7 +3,7 @@
 
 use core::{
     ffi::{CStr, c_char, c_void},
-    mem,
+    mem, ptr,
 };
 
 use wdk_sys::ntddk;
@@ -211,11 +211,34 @@ pub(crate) fn end_schedule() {
 
 /// A chosen moment: the engine's next call of a routine stops before it runs.
 pub(crate) struct Break {
+    break_at: BreakAt,
+    name: &'static CStr,
     reached: Event,
     go_on: Event,
 }
 
+impl Drop for Break {
+    /// Disarms it, and lets whoever stopped at it go on.
+    fn drop(&mut self) {
+        // SAFETY: No events disarm it.
+        unsafe {
+            (self.break_at)(
+                engine::address(),
+                self.name.as_ptr(),
+                ptr::null_mut(),
+                ptr::null_mut(),
+            );
+        }
+        self.go_on.set();
+    }
+}
+
 impl Break {
+    /// Whether this kernel has breaks.
+    pub(crate) fn is_possible() -> bool {
+        routine("NtsimBreakAt").is_some()
+    }
+
     /// Arms the one-shot break before the next IoCallDriver, if this kernel can.
     pub(crate) fn before_io_call_driver() -> Option<Self> {
         Self::before(c"IofCallDriver")
@@ -226,10 +249,12 @@ impl Break {
         // SAFETY: The bench documents this prototype under this name.
         let break_at = unsafe { mem::transmute::<*mut c_void, BreakAt>(routine("NtsimBreakAt")?) };
         let stop = Self {
+            break_at,
+            name,
             reached: Event::new(),
             go_on: Event::new(),
         };
-        // SAFETY: The events outlive the break: `Drop` lets the thread go on, and vectors join it.
+        // SAFETY: The events outlive the break: `Drop` disarms it.
         unsafe {
             break_at(
                 engine::address(),

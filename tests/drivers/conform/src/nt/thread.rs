@@ -124,7 +124,9 @@ impl<'a, R: Send + 'a> Thread<'a, R> {
 impl<R> Drop for Thread<'_, R> {
     fn drop(&mut self) {
         // SAFETY: Referenced in `start`; the wait covers the thread's last instructions too.
-        while !unsafe { wait_for(self.object, time::PATIENCE) } {}
+        while !unsafe { wait_for(self.object, time::PATIENCE) } {
+            crate::runner::let_go();
+        }
         // SAFETY: Referenced once, in `start`.
         unsafe { ntddk::ObfDereferenceObject(self.object) };
     }

@@ -3,7 +3,7 @@
 use alloc::format;
 use core::{ptr, sync::atomic::Ordering};
 
-use conform_ioctl::StormCount;
+use conform_ioctl::{StormCount, StormFlags};
 use rxce_client::RXCE_VC;
 use wdk_sys::NTSTATUS;
 
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     engine, fixture,
-    nt::{event::Event, irql, status, time::SECOND},
+    nt::{event::Event, irql, sim::Pick, status, time::SECOND},
 };
 
 /// Longest that a thread waits for the next round.
@@ -81,7 +81,11 @@ fn step(world: &World, me: usize, chance: &mut Chance) {
     if begun == Begun::Nothing {
         return nap(chance);
     }
-    let fault = world.faults.as_ref().filter(|_| chance.percent(25));
+    let stacks = world.request.flags.has(StormFlags::STACKS);
+    let fault = world
+        .faults
+        .as_ref()
+        .filter(|_| stacks || chance.percent(25));
     let nth = chance.below(12).saturating_add(1);
     // Now and then as a client does that has APCs off.
     let level = if chance.percent(15) {
@@ -98,7 +102,13 @@ fn step(world: &World, me: usize, chance: &mut Chance) {
     match fault {
         Some(faults) => {
             count(StormCount::Faults);
-            faults.nth(nth, body);
+            if stacks {
+                faults.arm(Pick::NewStack);
+                body();
+                faults.disarm();
+            } else {
+                faults.nth(nth, body);
+            }
         }
         None => body(),
     }

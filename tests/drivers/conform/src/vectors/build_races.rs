@@ -3,7 +3,9 @@
 use rxce_client::{RXCE_VC_ACTIVE, RXCE_VC_DISCONNECTED};
 use wdk_sys::NTSTATUS;
 
-use super::{ABORT, RELEASE, Shared, Vector, own, stop_before_io_call_driver};
+use super::{
+    ABORT, RELEASE, Shared, Vector, needs_stops, no_stops, own, stop_before_io_call_driver,
+};
 use crate::{
     client::{CLIENT, Call},
     engine,
@@ -11,7 +13,7 @@ use crate::{
         self, Fixture, bytes_of, called, disconnects, endpoint_of, held, script, script_hook, seen,
         send_and_wait, state_of, wait_held,
     },
-    nt::{event::Event, status, thread::Thread, time, time::SECOND},
+    nt::{event::Event, sim::Break, status, thread::Thread, time, time::SECOND},
     outcome::{self, Outcome, Run, Trouble, holds, same},
     transport::{self, Kind, Script},
 };
@@ -187,6 +189,7 @@ fn overtaken(run: &Run) -> Outcome {
 }
 
 fn fails_by_itself(_run: &Run) -> Outcome {
+    needs_stops()?;
     let mut f = Fixture::orderly()?;
     let counts = f.counts();
     script(Kind::Connect, Script::PEND);
@@ -281,6 +284,23 @@ fn two_threads(run: &Run) -> Outcome {
     same("State", state_of(vc.0), RXCE_VC_ACTIVE)?;
     same("counts of the parents", f.counts(), one_more)?;
     f.close()?;
+
+    // Both find the structure free; it belongs to the faster one.
+    if Break::is_possible() {
+        let mut f = Fixture::orderly()?;
+        let stop = Break::before(c"IoAllocateIrp").ok_or_else(no_stops)?;
+        let (vc, build) = connecting(&mut f)?;
+        let stopped = stop.is_reached_within(time::PATIENCE);
+        let second = engine::build_vc(vc.0, f.connection.ptr());
+        stop.go_on();
+        let first = build.join("BuildVC")?;
+        holds("the first build stopped before its allocation", stopped)?;
+        fixture::ok("the second build", second)?;
+        outcome::status("the first build", first, status::INVALID_PARAMETER)?;
+        same("State", state_of(vc.0), RXCE_VC_ACTIVE)?;
+        same("counts of the parents", f.counts(), one_more)?;
+        f.close()?;
+    }
 
     // And as it comes.
     for _ in 0..16 {

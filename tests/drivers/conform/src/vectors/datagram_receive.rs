@@ -159,6 +159,12 @@ fn odd_answers(run: &Run) -> Outcome {
         indicate(&f, 20, 20),
         Some(taken(20)),
     )?;
+    answer(Answer::RefuseClaiming(5));
+    same(
+        "refused, and taken in part",
+        indicate(&f, 20, 20),
+        Some(DROPPED),
+    )?;
     answer(Answer::More(ptr::null_mut(), 30));
     same(
         "more processing without a chain",

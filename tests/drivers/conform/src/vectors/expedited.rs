@@ -152,9 +152,10 @@ fn answers(run: &Run) -> Outcome {
 }
 
 fn two_streams(_run: &Run) -> Outcome {
+    // The fixture goes first: it ends what still writes into them.
+    let (normal, urgent) = (buffer(&[0xFF; 30])?, buffer(&[0xFF; 20])?);
     let f = Fixture::orderly()?;
     let endpoint = f.endpoint();
-    let (normal, urgent) = (buffer(&[0xFF; 30])?, buffer(&[0xFF; 20])?);
     answer(Lane::Normal, Answer::More(normal.mdl(), 30));
     let first = indicate(Lane::Normal, endpoint, bytes(0, 10), 10);
     same("more normal data", first, Some(ACCEPTED))?;
@@ -297,11 +298,12 @@ fn without_memory(run: &Run) -> Outcome {
 
 fn torn_down(_run: &Run) -> Outcome {
     for way in [Script::PEND, Script::UNTIL_ABORT, Script::UNTIL_CLOSE] {
+        // As above.
+        let (normal, urgent) = (buffer(&[0xFF; 30])?, buffer(&[0xFF; 20])?);
         let f = Fixture::orderly()?;
         let endpoint = f.endpoint();
         script(Kind::Receive, way);
         CLIENT.update(client::Client::forget_calls);
-        let (normal, urgent) = (buffer(&[0xFF; 30])?, buffer(&[0xFF; 20])?);
         answer(Lane::Normal, Answer::More(normal.mdl(), 30));
         indicate(Lane::Normal, endpoint, bytes(0, 10), 10);
         answer(Lane::Expedited, Answer::More(urgent.mdl(), 20));

@@ -3,7 +3,7 @@
 use alloc::format;
 use core::ptr;
 
-use rxce_client::{RXCE_VC, RXCE_VC_ACTIVE};
+use rxce_client::{RXCE_CONNECTION, RXCE_VC, RXCE_VC_ACTIVE};
 use wdk_sys::NTSTATUS;
 
 use super::{Shared, Vector, extension_tables, own, stop_before_io_call_driver};
@@ -65,12 +65,21 @@ pub(super) const VECTORS: &[Vector] = &[
 /// rxce.md §5.13: stage 2 of the drain.
 const T2: i64 = 30 * SECOND;
 
-fn building<'a>(f: &mut Fixture) -> Outcome<(Shared<RXCE_VC>, Thread<'a, NTSTATUS>)> {
+type Building<'a> = (Shared<RXCE_VC>, Thread<'a, NTSTATUS>);
+
+fn building<'a>(f: &mut Fixture) -> Outcome<Building<'a>> {
+    building_with(f, engine::build_vc)
+}
+
+fn building_with<'a>(
+    f: &mut Fixture,
+    build_vc: fn(*mut RXCE_VC, *mut RXCE_CONNECTION) -> NTSTATUS,
+) -> Outcome<Building<'a>> {
     let vc = Shared(f.room_for_vc()?);
     let connection = Shared(f.connection.ptr());
     let build = Thread::start(move || {
         let (vc, connection) = (vc, connection);
-        engine::build_vc(vc.0, connection.0)
+        build_vc(vc.0, connection.0)
     })?;
     Ok((vc, build))
 }
@@ -307,7 +316,7 @@ fn as_it_comes(run: &Run) -> Outcome {
         let mut f = Fixture::orderly()?;
         let (counts, before) = (f.counts(), run.balance());
         script(Kind::Connect, Script::PEND);
-        let (vc, build) = building(&mut f)?;
+        let (vc, build) = building_with(&mut f, engine::build_vc_by_chance)?;
         wait_held(Kind::Connect)?;
         let go = crate::nt::event::Event::new();
         let cancel = Thread::start(|| {

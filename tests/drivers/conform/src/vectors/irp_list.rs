@@ -132,6 +132,7 @@ fn odd_arguments(run: &Run) -> Outcome {
     unsafe { (*foreign).MdlAddress = data.mdl() };
     let ours = engine::allocate_irp(1, false, data.mdl());
     free(foreign);
+    holds("a packet of our own", !ours.is_null())?;
     same("the other packet", look(ours), (1, data.mdl().addr()))?;
     free(ours);
     before.unchanged(run, "packets that were freed")?;

@@ -10,6 +10,7 @@ mod build_races;
 mod cost;
 mod datagram;
 mod datagram_receive;
+mod event_races;
 mod events;
 mod expedited;
 mod extension_cancel;
@@ -86,6 +87,7 @@ pub(crate) fn all() -> Vec<&'static Vector> {
         build_races::VECTORS,
         cost::VECTORS,
         events::VECTORS,
+        event_races::VECTORS,
         abi::VECTORS,
         irql::VECTORS,
         send::VECTORS,
@@ -106,15 +108,24 @@ pub(crate) fn all() -> Vec<&'static Vector> {
         hostile_down::VECTORS,
         hostile_circuit::VECTORS,
         address_forms::VECTORS,
+    ]
+    .into_iter()
+    .chain(EXTENSIONS)
+    .flatten()
+    .collect()
+}
+
+/// What only rxce.sys has.
+const EXTENSIONS: [&[Vector]; 4] = if cfg!(feature = "original") {
+    [&[]; 4]
+} else {
+    [
         extension_tables::VECTORS,
         extension_cancel::VECTORS,
         extension_counters::VECTORS,
         extension_chained::VECTORS,
     ]
-    .into_iter()
-    .flatten()
-    .collect()
-}
+};
 
 /// TDI_DISCONNECT_ABORT, in requests and indications.
 const ABORT: u32 = 2;
@@ -128,8 +139,19 @@ fn faults() -> Outcome<Faults> {
 
 /// A break before the engine's next IoCallDriver, without which a vector means nothing.
 fn stop_before_io_call_driver() -> Outcome<Break> {
-    Break::before_io_call_driver()
-        .ok_or_else(|| Trouble::NotPossible("stopping at a chosen kernel call".into()))
+    Break::before_io_call_driver().ok_or_else(no_stops)
+}
+
+fn no_stops() -> Trouble {
+    Trouble::NotPossible("stopping at a chosen kernel call".into())
+}
+
+/// Refuses a vector that cannot do without such breaks, before it starts anything.
+fn needs_stops() -> Outcome {
+    if Break::is_possible() {
+        return Ok(());
+    }
+    Err(no_stops())
 }
 
 /// A change of a structure, with its name in a report.

@@ -166,25 +166,39 @@ const PENDING_COUNT: usize = 0x270;
 const PENDING_EVENT: usize = 0x278;
 
 /// A device object of a redirector, by hand.
-struct Device(Block<[u8; DEVICE]>);
+struct Device<'a> {
+    block: Block<[u8; DEVICE]>,
+    /// Signalled when nothing pends any more.
+    finished: Option<&'a Event>,
+}
 
-impl Device {
-    fn new(kind: u16, size: u16, event: *mut wdk_sys::KEVENT) -> Outcome<Self> {
+impl<'a> Device<'a> {
+    fn new(kind: u16, size: u16, finished: Option<&'a Event>) -> Outcome<Self> {
+        let event = finished.map_or(ptr::null_mut(), Event::as_ptr);
         let block = Block::zeroed().ok_or_else(Trouble::no_memory)?;
         block.change(|bytes: &mut [u8; DEVICE]| {
             put(bytes, 0, &kind.to_le_bytes());
             put(bytes, 2, &size.to_le_bytes());
             put(bytes, PENDING_EVENT, &event.addr().to_le_bytes());
         });
-        Ok(Self(block))
+        Ok(Self { block, finished })
     }
 
     fn pending(&self) -> i32 {
-        let bytes = self.0.bytes();
+        let bytes = self.block.bytes();
         let count = bytes
             .get(PENDING_COUNT..)
             .and_then(|rest| rest.first_chunk());
         count.copied().map_or(-1, i32::from_le_bytes)
+    }
+}
+
+impl Drop for Device<'_> {
+    /// A vector that ends early leaves while a request pends, which keeps the device.
+    fn drop(&mut self) {
+        if let Some(finished) = self.finished {
+            finished.wait(SECOND);
+        }
     }
 }
 
@@ -196,13 +210,13 @@ fn put(bytes: &mut [u8], at: usize, value: &[u8]) {
 
 fn pending_requests(_run: &Run) -> Outcome {
     let finished = Event::new();
-    let device = Device::new(3, 0x280, finished.as_ptr())?;
+    let device = Device::new(3, 0x280, Some(&finished))?;
     let (entered, go_on) = (Event::new(), Event::new());
     let race = Race::among(2)?;
     race.connects(Script::UNTIL_CLOSE);
     let [_, second, _] = PROVIDERS;
     TRANSPORT.update(|state| state.stop_clean_up(second, &entered, &go_on));
-    let pointer = device.0.ptr().cast();
+    let pointer = device.block.ptr().cast();
     let answer = race.build_over(FIRST, &mut race.addresses(), pointer);
     outcome::status("the routine", answer, status::PENDING)?;
     same("AsynchronousRequestsPending", device.pending(), 1)?;
@@ -238,11 +252,11 @@ fn pending_requests(_run: &Run) -> Outcome {
         (4, 0x280, false),
         (0, 0, false),
     ] {
-        let device = Device::new(kind, size, ptr::null_mut())?;
-        let bytes = device.0.bytes();
+        let device = Device::new(kind, size, None)?;
+        let bytes = device.block.bytes();
         let race = Race::among(1)?;
         race.connects(Script::PEND);
-        let pointer = device.0.ptr().cast();
+        let pointer = device.block.ptr().cast();
         let answer = race.build_over(FIRST, &mut race.addresses(), pointer);
         outcome::status("the routine", answer, status::PENDING)?;
         let pending = device.pending();
@@ -250,7 +264,7 @@ fn pending_requests(_run: &Run) -> Outcome {
         race.completed()?;
         same("AsynchronousRequestsPending", pending, i32::from(counts))?;
         // The count goes with the race.
-        race::settled(|| same("the device's bytes", device.0.bytes(), bytes.clone()))?;
+        race::settled(|| same("the device's bytes", device.block.bytes(), bytes.clone()))?;
         race.close()?;
         multiple::next_round()?;
     }

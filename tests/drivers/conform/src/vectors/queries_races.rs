@@ -11,8 +11,8 @@ use super::{
 use crate::{
     engine,
     fixture::{self, Fixture, disconnects, held, query, script, state_of, wait_held},
-    nt::{irql, status, thread::Thread, time, time::SECOND},
-    outcome::{self, Outcome, Run, holds, same},
+    nt::{irql, sim::Break, status, thread::Thread, time, time::SECOND},
+    outcome::{self, Outcome, Run, Trouble, holds, same},
     transport::{self, Ends, Kind, Script, TRANSPORT},
 };
 
@@ -27,6 +27,11 @@ pub(super) const VECTORS: &[Vector] = &[
         "Q9",
         "a query that comes while a tear-down waits",
         while_tear_down_waits,
+    ),
+    own(
+        "Q16",
+        "a circuit that is torn down between a query's two looks at its state",
+        between_the_looks,
     ),
 ];
 
@@ -146,6 +151,31 @@ fn while_tear_down_waits(_run: &Run) -> Outcome {
         let what = format!("class {class} of a circuit in TEARDOWN");
         outcome::status(&what, answer, status::INVALID_PARAMETER)?;
     }
+    same("queries", fixture::seen(Kind::Query), queries)?;
+    f.close()
+}
+
+fn between_the_looks(_run: &Run) -> Outcome {
+    let f = Fixture::orderly()?;
+    let vc = Shared(f.vc.ptr());
+    script(Kind::Release, Script::PEND);
+    let queries = fixture::seen(Kind::Query);
+    // The query has found the circuit active, and allocates its request.
+    let stop = Break::before(c"IoAllocateIrp")
+        .ok_or_else(|| Trouble::NotPossible("stopping at a chosen kernel call".into()))?;
+    let asking = Thread::start(move || ask(vc, ENDPOINT))?;
+    let stopped = stop.is_reached_within(time::PATIENCE);
+    let tearing = Thread::start(move || vc.tear_down())?;
+    let came = wait_held(Kind::Release);
+    stop.go_on();
+    let (answer, buffer) = asking.join("RxCeQueryInformation")?;
+    transport::complete(Kind::Release, status::SUCCESS);
+    fixture::ok("RxCeTearDownVC", tearing.join("RxCeTearDownVC")?)?;
+    holds("the query stopped at its allocation", stopped)?;
+    came?;
+    outcome::status("the query", answer, status::INVALID_PARAMETER)?;
+    let written = buffer.iter().any(|&byte| byte != 0xEE);
+    holds("nothing is copied", !written)?;
     same("queries", fixture::seen(Kind::Query), queries)?;
     f.close()
 }

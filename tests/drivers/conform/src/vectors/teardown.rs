@@ -59,6 +59,16 @@ pub(super) const VECTORS: &[Vector] = &[
         "everything ends only when the handle is closed",
         all_until_close,
     ),
+    own(
+        "T16",
+        "an acknowledgement that fails, of a peer that has gone, is no failure",
+        acknowledgement_fails,
+    ),
+    own(
+        "T17",
+        "data behind a receive in progress is refused during tear-down",
+        data_behind_receive,
+    ),
     own("T14", "a slow send is no reason for an ABORT", slow_send),
 ];
 
@@ -273,13 +283,19 @@ fn accept_receive(f: &Fixture, chain: &Buffer, wanted: u32) -> Outcome {
     same("receives held", held(Kind::Receive), 1)
 }
 
-fn keeps_receive(_run: &Run) -> Outcome {
+fn keeps_receive(run: &Run) -> Outcome {
     let chain = buffer(&[0; 32])?;
     let f = Fixture::orderly()?;
     let counts = f.counts();
     script(Kind::Receive, Script::UNTIL_ABORT);
     accept_receive(&f, &chain, 32)?;
+    let began = time::now();
     fixture::ok("RxCeTearDownVC", engine::tear_down_vc(f.vc.ptr()))?;
+    match (began, time::now()) {
+        // No RELEASE ends a receive: there is nothing to wait for.
+        (Some(began), Some(ended)) => holds("the ABORT came at once", ended - began < T1)?,
+        _ => run.part_missing("the time that tear-down took"),
+    }
     disconnects(1, 1)?;
     same("DataReady callbacks", called(Call::DataReady), 1)?;
     let ready = CLIENT.read(|client| client.last(Call::DataReady));
@@ -344,6 +360,44 @@ fn all_until_close(_run: &Run) -> Outcome {
     same("SendComplete callbacks", called(Call::SendComplete), 1)?;
     same("DataReady callbacks", called(Call::DataReady), 1)?;
     endpoint_closed(1)?;
+    is_gone(&f, counts)?;
+    f.close()
+}
+
+fn data_behind_receive(_run: &Run) -> Outcome {
+    let chain = buffer(&[0; 32])?;
+    let f = Fixture::orderly()?;
+    let counts = f.counts();
+    script(Kind::Receive, Script::UNTIL_ABORT);
+    accept_receive(&f, &chain, 32)?;
+    script(Kind::Release, Script::PEND);
+    let endpoint = f.endpoint();
+    let vc = Shared(f.vc.ptr());
+    let thread = Thread::start(move || vc.tear_down())?;
+    wait_held(Kind::Release)?;
+    let indicated = transport::receive(endpoint, &mut [9; 20], 20);
+    transport::complete(Kind::Release, status::SUCCESS);
+    fixture::ok("RxCeTearDownVC", thread.join("RxCeTearDownVC")?)?;
+    // Taken, those bytes would be missing in front of what the receive still gets.
+    let refused = Indication {
+        status: status::DATA_NOT_ACCEPTED,
+        taken: 0,
+        request: false,
+    };
+    same("the answer to the indication", indicated, Some(refused))?;
+    same("DataReady callbacks", called(Call::DataReady), 1)?;
+    disconnects(1, 1)?;
+    is_gone(&f, counts)?;
+    f.close()
+}
+
+fn acknowledgement_fails(_run: &Run) -> Outcome {
+    let f = Fixture::orderly()?;
+    let counts = f.counts();
+    transport::disconnect(f.endpoint(), RELEASE);
+    script(Kind::Release, Script::Inline(status::INVALID_CONNECTION));
+    fixture::ok("RxCeTearDownVC", engine::tear_down_vc(f.vc.ptr()))?;
+    disconnects(1, 0)?;
     is_gone(&f, counts)?;
     f.close()
 }

@@ -1,13 +1,14 @@
-//! RxCeTearDownVC against what runs at the same time (rxce.md §4.3, R3, R4, R7).
+//! RxCeTearDownVC against what runs at the same time (rxce.md §4.3, R3, R4, R7, R9).
 
-use rxce_client::RXCE_VC_TEARDOWN;
+use rxce_client::{RXCE_VC, RXCE_VC_ACTIVE, RXCE_VC_TEARDOWN};
+use wdk_sys::NTSTATUS;
 
 use super::{Shared, Vector, documented, own, stop_before_io_call_driver};
 use crate::{
-    client::{CLIENT, Call},
+    client::{Answer, CLIENT, Call},
     engine,
-    fixture::{self, Fixture, buffer, called, disconnects, script, send, wait_held},
-    nt::{event::Event, status, thread::Thread, time, time::SECOND},
+    fixture::{self, Fixture, buffer, called, disconnects, script, seen, send, wait_held},
+    nt::{event::Event, status, thread::Thread, time, time::SECOND, watch::Watch},
     outcome::{self, Outcome, Run, Trouble, holds, same},
     transport::{self, Indication, Kind, Script, TRANSPORT},
 };
@@ -33,7 +34,85 @@ pub(super) const VECTORS: &[Vector] = &[
         "data that comes during tear-down is taken and discarded",
         data_during,
     ),
+    own(
+        "T18",
+        "a callback wants its circuit torn down: another thread does it, a debug build refuses it there",
+        wanted_by_a_callback,
+    ),
 ];
+
+/// The circuit that a callback wants torn down, and what came of it.
+static WANTED: Watch<Wanted> = Watch::new(Wanted {
+    vc: core::ptr::null_mut(),
+    answer: None,
+    told: false,
+});
+
+struct Wanted {
+    vc: *mut RXCE_VC,
+    answer: Option<NTSTATUS>,
+    told: bool,
+}
+
+// SAFETY: The pointer is passed to the engine only, while the vector keeps the circuit's storage.
+unsafe impl Send for Wanted {}
+
+/// R9: it would wait for itself. A release build does not notice, and hangs; so only a debug build is asked.
+fn tear_down_here() {
+    if cfg!(debug_assertions) {
+        let vc = WANTED.read(|wanted| wanted.vc);
+        let answer = engine::tear_down_vc(vc);
+        WANTED.update(|wanted| wanted.answer = Some(answer));
+    }
+}
+
+/// What a client does instead.
+fn tell_another_thread() {
+    WANTED.update(|wanted| wanted.told = true);
+}
+
+fn wanted_by_a_callback(_run: &Run) -> Outcome {
+    let f = Fixture::orderly()?;
+    let vc = Shared(f.vc.ptr());
+    WANTED.update(|wanted| {
+        *wanted = Wanted {
+            vc: f.vc.ptr(),
+            answer: None,
+            told: false,
+        };
+    });
+    CLIENT.update(|client| client.answer(Answer::Do(tear_down_here)));
+    let indicated = transport::receive(f.endpoint(), &mut [1, 2, 3, 4], 4);
+    holds("data was indicated", indicated.is_some())?;
+    if cfg!(debug_assertions) {
+        let answer = WANTED.read(|wanted| wanted.answer);
+        same(
+            "RxCeTearDownVC in a callback of the circuit",
+            answer,
+            Some(status::INVALID_PARAMETER),
+        )?;
+        same(
+            "requests for a disconnect",
+            [seen(Kind::Release), seen(Kind::Abort)],
+            [0, 0],
+        )?;
+    }
+    same("State", f.state(), RXCE_VC_ACTIVE)?;
+    CLIENT.update(|client| client.answer(Answer::Do(tell_another_thread)));
+    let tearing = Thread::start(move || {
+        let told = WANTED.wait_until(time::PATIENCE, |wanted| wanted.told);
+        (told, vc.tear_down())
+    })?;
+    let indicated = transport::receive(f.endpoint(), &mut [5, 6], 2);
+    holds("more data was indicated", indicated.is_some())?;
+    let (told, answer) = tearing.join("RxCeTearDownVC in another thread")?;
+    holds("the callback told the other thread", told)?;
+    fixture::ok("RxCeTearDownVC in another thread", answer)?;
+    holds("the structure is zero", f.vc.is_zero())?;
+    let stream = CLIENT.read(|client| client.stream().to_vec());
+    same("the data", stream, [1, 2, 3, 4, 5, 6].to_vec())?;
+    f.close()
+}
 
 fn waits_for_both(_run: &Run) -> Outcome {
     let data = buffer(b"under way")?;

@@ -76,7 +76,7 @@ pub(super) fn columns(lines: &[Line], chapters: &[Chapter<'_>]) -> String {
 }
 
 /// Which line each chapter begins at.
-fn headings<'a>(
+pub(super) fn headings<'a>(
     lines: &[Line],
     chapters: &mut dyn Iterator<Item = &'a Chapter<'a>>,
 ) -> Vec<(usize, &'a str)> {
@@ -93,7 +93,8 @@ fn headings<'a>(
     found
 }
 
-fn text(line: &Line) -> String {
+/// What a line says.
+pub(super) fn text(line: &Line) -> String {
     let mut text = line.subject.clone();
     if !text.is_empty() {
         text.push(' ');
@@ -162,7 +163,8 @@ fn clip(text: &str, width: usize) -> String {
     }
 }
 
-const fn irql(level: u8) -> &'static str {
+/// The name of an IRQL.
+pub(super) const fn irql(level: u8) -> &'static str {
     match level {
         0 => "PASSIVE",
         1 => "APC",
@@ -173,7 +175,7 @@ const fn irql(level: u8) -> &'static str {
 }
 
 /// Names of the threads that act, without folders; with their number where they act by turns with one of the same name.
-fn thread_names(lines: &[Line]) -> HashMap<u32, String> {
+pub(super) fn thread_names(lines: &[Line]) -> HashMap<u32, String> {
     let all = thread::all();
     // Thread, name, first and last line.
     let mut acting: Vec<(u32, String, usize, usize)> = Vec::new();

@@ -10,8 +10,10 @@
 //! words   numbers and texts of records as people write them
 //! fold    lines -> fewer lines
 //! layout  lines -> columns
+//! diagram lines -> a picture, layers and threads as columns
 //! ```
 
+mod diagram;
 mod fold;
 mod layout;
 mod name;
@@ -83,11 +85,22 @@ impl Story<'_> {
     /// Tells what was recorded so far: columns of at most 120 characters.
     #[must_use]
     pub fn tell(&self) -> String {
-        let mut lines = tell::lines(&records(), self);
-        if self.detail == Detail::Short {
-            lines = fold::fold(lines);
+        layout::columns(&self.lines(), self.chapters)
+    }
+
+    /// Draws what was recorded so far as a sequence diagram, an SVG document: threads and layers are columns, calls and requests
+    /// arrows between layers, and colours tell the IRQL.
+    #[must_use]
+    pub fn draw(&self) -> String {
+        diagram::svg(&self.lines(), self.chapters)
+    }
+
+    fn lines(&self) -> Vec<Line> {
+        let lines = tell::lines(&records(), self);
+        match self.detail {
+            Detail::Short => fold::fold(lines),
+            Detail::Full => lines,
         }
-        layout::columns(&lines, self.chapters)
     }
 }
 
@@ -109,6 +122,8 @@ struct Line {
     irql: u8,
     /// The driver that acts, empty for the kernel and its host drivers.
     who: String,
+    /// Whom it reaches.
+    reach: Reach,
     /// How many told calls of the thread it is inside of.
     depth: usize,
     /// Number of the outermost of them, or of the line itself: what is folded together.
@@ -121,6 +136,18 @@ struct Line {
     took_100ns: Option<u64>,
     /// The driver's function, where it is wanted.
     function: String,
+}
+
+/// Whom a line reaches: the arrow of a diagram.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+enum Reach {
+    /// Nobody: it happens where it is.
+    #[default]
+    Nobody,
+    /// This driver, by a call, or this device, by a request.
+    To(String),
+    /// The owner of a request, which a device has completed.
+    Completed { device: String, owner: String },
 }
 
 /// Which part of a call a line is.

@@ -3,7 +3,7 @@
 use super::super::{EventKind, Record, What, decode, place, status};
 use super::name::Names;
 use super::pairs::{self, Border, Lives, Request, call_of};
-use super::{Detail, Line, Part, Story, words};
+use super::{Detail, Line, Part, Reach, Story, words};
 use crate::image;
 use std::collections::HashMap;
 
@@ -24,6 +24,7 @@ pub(super) fn lines(records: &[Record], story: &Story<'_>) -> Vec<Line> {
         lines: Vec::new(),
         threads: HashMap::new(),
         sent: HashMap::new(),
+        owners: HashMap::new(),
     };
     for Border { record, is_end } in borders {
         match (&record.what, is_end) {
@@ -54,6 +55,8 @@ struct Teller<'a> {
     threads: HashMap<u32, Vec<Open<'a>>>,
     /// Lines of requests that wait for their outcome, by the request's life.
     sent: HashMap<usize, Vec<usize>>,
+    /// The drivers that allocated requests, by the request's life.
+    owners: HashMap<usize, String>,
 }
 
 impl<'a> Teller<'a> {
@@ -103,7 +106,7 @@ impl<'a> Teller<'a> {
         let took = record
             .end
             .map(|end| end.time_100ns.saturating_sub(record.time_100ns));
-        let (what, outcome, who) = match record.what {
+        let (what, outcome, who, reach) = match record.what {
             What::Call {
                 routine,
                 export: true,
@@ -112,18 +115,20 @@ impl<'a> Teller<'a> {
                 let signature = signatures.find(|signature| signature.export == routine);
                 let arguments = self.names.arguments(signature, &record.args);
                 let what = format!("{routine}({arguments})");
-                (what, Some(result(record)), driver(record.caller))
+                let callee = routine.split('!').next().unwrap_or_default().to_owned();
+                let reach = Reach::To(callee);
+                (what, Some(result(record)), driver(record.caller), reach)
             }
             What::Call {
                 routine,
                 export: false,
             } => {
                 let (what, outcome) = self.kernel_call(routine, record)?;
-                (what, outcome, driver(record.caller))
+                (what, outcome, driver(record.caller), Reach::Nobody)
             }
             What::Callback { name, target } => {
                 let (what, outcome) = self.callback(name, target, record)?;
-                (what, outcome, String::new())
+                (what, outcome, String::new(), Reach::To(driver(target)))
             }
             What::Event(_) => return None,
         };
@@ -132,6 +137,7 @@ impl<'a> Teller<'a> {
         let matters = call_of(record).is_none() || took.is_some_and(|took| took >= LONG_100NS);
         self.amend(position, |line| {
             line.who = who;
+            line.reach = reach;
             line.took_100ns = took.filter(|_| matters);
         });
         Some(position)
@@ -251,7 +257,8 @@ impl<'a> Teller<'a> {
             EventKind::Indication if self.told_with_call.contains(&record.number) => {}
             EventKind::Indication => {
                 let (what, outcome) = indication(record);
-                self.push(record, what, outcome);
+                let line = self.push(record, what, outcome);
+                self.amend(line, |line| line.reach = Reach::To(driver(record.caller)));
             }
             EventKind::Object => self.object(record, text),
             EventKind::Wait | EventKind::Thread if !self.is_full() => {}
@@ -327,7 +334,10 @@ impl<'a> Teller<'a> {
         let outcome = (!steps).then(|| "not completed".to_owned());
         let line = self.push(record, what, outcome);
         let name = self.names.irp(life);
-        self.amend(line, |line| line.subject = name);
+        self.amend(line, |line| {
+            line.subject = name;
+            line.reach = Reach::To(request.device.to_owned());
+        });
         self.sent.entry(life).or_default().push(line);
     }
 
@@ -356,9 +366,14 @@ impl<'a> Teller<'a> {
                 };
                 let line = self.push(record, what, Some(outcome));
                 let name = self.names.irp(life);
+                let owner = self.owners.get(&life).cloned().unwrap_or_default();
                 self.amend(line, |line| {
                     line.subject = name;
                     line.took_100ns = took;
+                    line.reach = Reach::Completed {
+                        device: request.device.to_owned(),
+                        owner,
+                    };
                 });
             }
         }
@@ -373,11 +388,15 @@ impl<'a> Teller<'a> {
         let Some(life) = self.lives.of(record) else {
             return;
         };
+        let freed = call_of(record) == Some("IoFreeIrp");
+        if !freed {
+            self.owners.insert(life, driver(record.caller));
+        }
         if !self.in_steps(life) {
             return;
         }
         let what = match record.args[0] & 0xFF {
-            _ if call_of(record) == Some("IoFreeIrp") => "freed".to_owned(),
+            _ if freed => "freed".to_owned(),
             1 => "allocated, 1 stack location".to_owned(),
             locations => format!("allocated, {locations} stack locations"),
         };

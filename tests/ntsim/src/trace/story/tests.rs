@@ -1,7 +1,7 @@
 //! Tests of the story, on made-up recordings.
 
 use super::super::{ARGUMENTS, End, EventKind, Record, What};
-use super::{Chapter, Line, Parameter, Part, Signature, Story, fold, layout, tell, words};
+use super::{Chapter, Line, Parameter, Part, Signature, Story, diagram, fold, layout, tell, words};
 
 /// A recording in the making: one record per 100 µs.
 #[derive(Default)]
@@ -299,4 +299,78 @@ fn numbers_and_shapes() {
         words::outcome_of("TDI_SEND 70000 bytes", "STATUS_SUCCESS, 7 bytes"),
         "STATUS_SUCCESS, 7 bytes"
     );
+}
+
+/// The arrows of a picture: whether thick, whether dashed, and whether they go to the right.
+fn arrows(picture: &str) -> Vec<(bool, bool, bool)> {
+    use svg::node::Value;
+    use svg::parser::Event;
+    let mut found = Vec::new();
+    for event in svg::read(picture).expect("a picture that can be read") {
+        let Event::Tag("line", _, attributes) = event else {
+            continue;
+        };
+        let text = |name: &str| {
+            attributes
+                .get(name)
+                .map(Value::to_string)
+                .unwrap_or_default()
+        };
+        let number = |name: &str| text(name).parse::<f32>().unwrap_or_default();
+        if attributes.contains_key("marker-end") {
+            let dashed = text("stroke-dasharray") != "none";
+            found.push((
+                number("stroke-width") > 2.0,
+                dashed,
+                number("x1") < number("x2"),
+            ));
+        }
+    }
+    found
+}
+
+#[test]
+fn a_request_is_an_arrow_down_and_a_dashed_one_back() {
+    let mut recording = Recording::default();
+    recording.request(0x4711, "TDI_DISCONNECT RELEASE");
+    let story = Story {
+        in_steps: &["TDI_DISCONNECT"],
+        ..Story::default()
+    };
+    let mut lines = recording.lines(&story);
+    // No image is loaded here: what a driver does is said by hand.
+    for line in &mut lines {
+        if line.thread == 1 {
+            line.who = "driver".to_owned();
+        }
+        if let super::Reach::Completed { owner, .. } = &mut line.reach {
+            *owner = "driver".to_owned();
+        }
+    }
+    let picture = diagram::svg(&lines, &[]);
+    assert_eq!(arrows(&picture), [(true, false, true), (true, true, false)]);
+    for column in ["driver", r"\Device\T", "nt"] {
+        let named = picture.lines().filter(|line| line.trim() == column).count();
+        assert_eq!(named, 1, "{column}: {picture}");
+    }
+}
+
+#[test]
+fn a_call_of_another_driver_is_a_thin_arrow_and_its_return_a_dashed_one() {
+    let mut recording = Recording::default();
+    let outer = recording.export(1, "lib!Outer", &[]);
+    let inner = recording.export(1, "base!Inner", &[]);
+    recording.end(inner, 0);
+    recording.end(outer, 0);
+    let mut lines = recording.lines(&Story::default());
+    for (line, who) in lines.iter_mut().zip(["client", "lib", "client"]) {
+        line.who = who.to_owned();
+    }
+    let picture = diagram::svg(&lines, &[]);
+    let expected = [
+        (false, false, true),
+        (false, false, true),
+        (false, true, false),
+    ];
+    assert_eq!(arrows(&picture), expected);
 }

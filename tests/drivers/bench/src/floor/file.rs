@@ -1,0 +1,145 @@
+//! Files of a transport: opened with an extended attribute, closed when dropped.
+
+use core::{ffi::c_void, ptr};
+
+use client_nt::{
+    event::KERNEL_MODE,
+    status::{Result, check},
+};
+use wdk_sys::{
+    FILE_OBJECT, FILE_OPEN, FILE_SHARE_READ, FILE_SHARE_WRITE, GENERIC_READ, GENERIC_WRITE, HANDLE,
+    IO_STATUS_BLOCK, OBJ_CASE_INSENSITIVE, OBJ_KERNEL_HANDLE, OBJECT_ATTRIBUTES, PDEVICE_OBJECT,
+    POBJECT_TYPE, PVOID, STATUS_INVALID_PARAMETER, SYNCHRONIZE, UNICODE_STRING,
+    ntddk::{
+        IoGetRelatedDeviceObject, ObReferenceObjectByHandle, ObfDereferenceObject, ZwClose,
+        ZwCreateFile,
+    },
+};
+
+#[link(name = "ntoskrnl")]
+unsafe extern "C" {
+    /// The object type of file objects.
+    static IoFileObjectType: POBJECT_TYPE;
+}
+
+/// Room for the attributes used here, aligned as `FILE_FULL_EA_INFORMATION` is.
+#[repr(C, align(4))]
+struct Attribute([u8; 64]);
+
+impl Attribute {
+    /// Fills it; its length besides.
+    fn new(name: &[u8], value: &[u8]) -> Option<(Self, u32)> {
+        let mut bytes = [0; 64];
+        let (name_len, value_len) = (
+            u8::try_from(name.len()).ok()?,
+            u16::try_from(value.len()).ok()?,
+        );
+        // NextEntryOffset and Flags are 0; then EaNameLength, EaValueLength, the name with a NUL, the value.
+        let [low, high] = value_len.to_le_bytes();
+        let parts = [0, 0, 0, 0, 0, name_len, low, high]
+            .into_iter()
+            .chain(name.iter().copied())
+            .chain([0])
+            .chain(value.iter().copied());
+        let mut len = 0_u32;
+        let mut room = bytes.iter_mut();
+        for byte in parts {
+            *room.next()? = byte;
+            len = len.saturating_add(1);
+        }
+        Some((Self(bytes), len))
+    }
+}
+
+/// An open file, with its file object and the device that takes its requests.
+pub(super) struct File {
+    handle: HANDLE,
+    object: *mut FILE_OBJECT,
+    device: PDEVICE_OBJECT,
+}
+
+impl File {
+    /// Opens what the attribute names, at `PASSIVE_LEVEL`.
+    ///
+    /// # Errors
+    ///
+    /// The status of the open or of the reference.
+    pub(super) fn open(name: &UNICODE_STRING, attribute: &[u8], value: &[u8]) -> Result<Self> {
+        let (mut attribute, length) =
+            Attribute::new(attribute, value).ok_or(STATUS_INVALID_PARAMETER)?;
+        let mut name = *name;
+        #[expect(clippy::cast_possible_truncation, reason = "48 bytes")]
+        const LENGTH: u32 = size_of::<OBJECT_ATTRIBUTES>() as u32;
+        let mut attributes = OBJECT_ATTRIBUTES {
+            Length: LENGTH,
+            ObjectName: &raw mut name,
+            Attributes: OBJ_CASE_INSENSITIVE | OBJ_KERNEL_HANDLE,
+            ..OBJECT_ATTRIBUTES::default()
+        };
+        let mut handle: HANDLE = ptr::null_mut();
+        let mut result = IO_STATUS_BLOCK::default();
+        // SAFETY: All pointers live across the call; the attribute is `length` bytes long.
+        check(unsafe {
+            ZwCreateFile(
+                &raw mut handle,
+                GENERIC_READ | GENERIC_WRITE | SYNCHRONIZE,
+                &raw mut attributes,
+                &raw mut result,
+                ptr::null_mut(),
+                0,
+                FILE_SHARE_READ | FILE_SHARE_WRITE,
+                FILE_OPEN,
+                0,
+                attribute.0.as_mut_ptr().cast::<c_void>(),
+                length,
+            )
+        })?;
+        let mut object: PVOID = ptr::null_mut();
+        // SAFETY: The variable never changes.
+        let kind = unsafe { IoFileObjectType };
+        // SAFETY: The handle was opened above.
+        let referenced = check(unsafe {
+            ObReferenceObjectByHandle(
+                handle,
+                0,
+                kind,
+                KERNEL_MODE,
+                &raw mut object,
+                ptr::null_mut(),
+            )
+        });
+        if let Err(status) = referenced {
+            // SAFETY: Opened above.
+            let _ = unsafe { ZwClose(handle) };
+            return Err(status);
+        }
+        // SAFETY: Referenced above.
+        let device = unsafe { IoGetRelatedDeviceObject(object.cast()) };
+        Ok(Self {
+            handle,
+            object: object.cast(),
+            device,
+        })
+    }
+
+    pub(super) const fn handle(&self) -> HANDLE {
+        self.handle
+    }
+
+    pub(super) const fn object(&self) -> *mut FILE_OBJECT {
+        self.object
+    }
+
+    pub(super) const fn device(&self) -> PDEVICE_OBJECT {
+        self.device
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        // SAFETY: Ours, closed once.
+        let _ = unsafe { ZwClose(self.handle) };
+        // SAFETY: Ours, given back once.
+        unsafe { ObfDereferenceObject(self.object.cast()) };
+    }
+}

@@ -1,0 +1,238 @@
+//! EX_RUNDOWN_REF_CACHE_AWARE: run-down protection with a word for each processor.
+//!
+//! The block is opaque to drivers. It has a plain reference, which counts once the run-down has begun, how many words follow, and
+//! these words, each in cache lines of its own. A reference may be given back on another processor than the one where it was
+//! taken, so only the sum of the words means something, and a release too many shows when they are summed up. With any rule
+//! on there is one word, and such a release stops at once.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::{ACTIVE, APC_RULE, DISPATCH_RULE, ONE, release_waited_for, too_often, wait_after};
+use crate::account::{self, Resource};
+use crate::arena::{self, Kind};
+use crate::fault::{self, FaultKind};
+use crate::gate::{Call, IrqlRule, Routine};
+use crate::own::{self, Own};
+use crate::rules::Rules;
+use crate::thread::{self, PROCESSORS};
+
+/// Bytes from one word to the next: two cache lines, which are fetched in pairs.
+const STRIDE: usize = 128;
+/// Bytes of a block: what comes before the words, the words, and what it may take to align them.
+const SIZE: usize = STRIDE * (PROCESSORS as usize + 2);
+
+/// The routines of this file.
+pub const ROUTINES: &[Routine] = &[
+    Routine {
+        name: "ExAllocateCacheAwareRundownProtection",
+        args: 2,
+        irql: DISPATCH_RULE,
+        run: allocate,
+    },
+    Routine {
+        name: "ExFreeCacheAwareRundownProtection",
+        args: 1,
+        irql: DISPATCH_RULE,
+        run: free,
+    },
+    Routine {
+        name: "ExSizeOfRundownProtectionCacheAware",
+        args: 0,
+        irql: IrqlRule::Any,
+        run: |_| SIZE as u64,
+    },
+    Routine {
+        name: "ExInitializeRundownProtectionCacheAware",
+        args: 2,
+        irql: APC_RULE,
+        run: initialize,
+    },
+    Routine {
+        name: "ExAcquireRundownProtectionCacheAware",
+        args: 1,
+        irql: DISPATCH_RULE,
+        run: |call| acquire(call, 1),
+    },
+    Routine {
+        name: "ExAcquireRundownProtectionCacheAwareEx",
+        args: 2,
+        irql: DISPATCH_RULE,
+        run: |call| acquire(call, call.u32(1)),
+    },
+    Routine {
+        name: "ExReleaseRundownProtectionCacheAware",
+        args: 1,
+        irql: DISPATCH_RULE,
+        run: |call| release(call, 1),
+    },
+    Routine {
+        name: "ExReleaseRundownProtectionCacheAwareEx",
+        args: 2,
+        irql: DISPATCH_RULE,
+        run: |call| release(call, call.u32(1)),
+    },
+    Routine {
+        name: "ExWaitForRundownProtectionReleaseCacheAware",
+        args: 1,
+        irql: APC_RULE,
+        run: wait,
+    },
+    Routine {
+        name: "ExRundownCompletedCacheAware",
+        args: 1,
+        irql: APC_RULE,
+        run: completed,
+    },
+    Routine {
+        name: "ExReInitializeRundownProtectionCacheAware",
+        args: 1,
+        irql: APC_RULE,
+        run: reinitialize,
+    },
+];
+
+/// A block, by its address.
+#[derive(Clone, Copy)]
+struct Reference(usize);
+
+impl Reference {
+    fn of(call: &Call) -> Self {
+        Self(call.addr(0))
+    }
+
+    /// The plain reference, which the block begins with.
+    fn plain(self) -> &'static AtomicU64 {
+        super::word(self.0)
+    }
+
+    /// How many words there are.
+    fn count(self) -> &'static AtomicU64 {
+        super::word(self.0 + size_of::<u64>())
+    }
+
+    fn word(self, processor: u64) -> &'static AtomicU64 {
+        let first = (self.0 + 2 * size_of::<u64>()).next_multiple_of(STRIDE);
+        // Below PROCESSORS.
+        super::word(first + processor as usize * STRIDE)
+    }
+
+    /// The word of this processor.
+    fn here(self) -> &'static AtomicU64 {
+        let processor = thread::current().processor.load(Ordering::Relaxed);
+        let count = self.count().load(Ordering::Relaxed);
+        self.word(u64::from(processor) % count.max(1))
+    }
+
+    fn words(self) -> impl Iterator<Item = &'static AtomicU64> {
+        let count = self.count().load(Ordering::Relaxed);
+        (0..count.min(PROCESSORS.into())).map(move |at| self.word(at))
+    }
+
+    fn prepare(self) {
+        let count = if Rules::all().is_on() { 1 } else { PROCESSORS };
+        self.count().store(count.into(), Ordering::Relaxed);
+        for word in self.words() {
+            word.store(0, Ordering::Relaxed);
+        }
+        self.plain().store(0, Ordering::Release);
+    }
+}
+
+fn initialize(call: &Call) -> u64 {
+    Reference::of(call).prepare();
+    0
+}
+
+fn reinitialize(call: &Call) -> u64 {
+    super::require_run_down(call);
+    initialize(call)
+}
+
+fn acquire(call: &Call, count: u32) -> u64 {
+    let step = ONE * u64::from(count);
+    let word = Reference::of(call).here();
+    let update = word.try_update(Ordering::AcqRel, Ordering::Acquire, |value| {
+        (value & ACTIVE == 0).then(|| value.wrapping_add(step))
+    });
+    u64::from(update.is_ok())
+}
+
+fn release(call: &Call, count: u32) -> u64 {
+    let step = ONE * u64::from(count);
+    let reference = Reference::of(call);
+    let word = reference.here();
+    let update = word.try_update(Ordering::AcqRel, Ordering::Acquire, |value| {
+        (value & ACTIVE == 0).then(|| value.wrapping_sub(step))
+    });
+    match update {
+        Ok(before) if before < step && reference.count().load(Ordering::Relaxed) == 1 => {
+            too_often(reference.0, before)
+        }
+        Ok(_) => {}
+        Err(_) => release_waited_for(reference.0, step),
+    }
+    0
+}
+
+fn wait(call: &Call) -> u64 {
+    let reference = Reference::of(call);
+    let mut missing = None;
+    wait_after(call, reference.0, || {
+        let before = reference.plain().load(Ordering::Acquire);
+        if before & ACTIVE != 0 {
+            return before & !ACTIVE;
+        }
+        // Who finds a word active counts in the plain reference, for which it needs the lock that is held here.
+        let left = reference.words().fold(0_u64, |sum, word| {
+            let before = word.fetch_or(ACTIVE, Ordering::AcqRel);
+            sum.wrapping_add(before & !ACTIVE)
+        });
+        if left.cast_signed() < 0 {
+            missing = Some(left);
+            return 0;
+        }
+        reference.plain().store(left | ACTIVE, Ordering::Release);
+        left
+    });
+    if let Some(sum) = missing {
+        too_often(reference.0, sum);
+    }
+    0
+}
+
+fn completed(call: &Call) -> u64 {
+    let reference = Reference::of(call);
+    for word in reference.words() {
+        word.store(ACTIVE, Ordering::Relaxed);
+    }
+    reference.plain().store(ACTIVE, Ordering::Release);
+    0
+}
+
+fn allocate(call: &Call) -> u64 {
+    if fault::should_fail(call, FaultKind::Pool) {
+        return 0;
+    }
+    let block = arena::alloc(SIZE, Kind::Object);
+    account::track(
+        Resource::Callback,
+        block as u64,
+        call.caller(),
+        "cache-aware rundown reference",
+    );
+    Reference(block).prepare();
+    block as u64
+}
+
+fn free(call: &Call) -> u64 {
+    if !account::untrack(Resource::Callback, call.arg(0), call.caller())
+        || !arena::free(call.addr(0))
+    {
+        let text = format!(
+            "ExFreeCacheAwareRundownProtection of {:#x}, which is not one",
+            call.arg(0)
+        );
+        own::violation(Own::Object, [0, 0, call.arg(0)], text);
+    }
+    0
+}

@@ -1,0 +1,167 @@
+//! The engine against the hand-written client, over transports without a network, and what ntsim itself costs.
+
+use anyhow::Result;
+use bench_ioctl::{Contest, Provider};
+
+use super::{
+    Effort,
+    machine::{Columns, Machine},
+    report::{Row, median},
+};
+
+/// What a row of the hand-written client is called.
+pub(super) const FLOOR: &str = "by hand";
+
+/// A figure of both clients: one of each round.
+#[derive(Default)]
+pub(super) struct Both {
+    engine: Vec<f64>,
+    floor: Vec<f64>,
+}
+
+impl Both {
+    pub(super) fn note(&mut self, columns: &Columns, figure: usize, figures: usize) {
+        let column = |index: usize| median(columns.get(index).map_or(&[], Vec::as_slice));
+        self.engine.push(column(figure));
+        self.floor.push(column(figures + figure));
+    }
+
+    fn sum(parts: &[Self]) -> Self {
+        let add = |of: fn(&Self) -> &Vec<f64>| {
+            let rounds = parts.first().map_or(0, |part| of(part).len());
+            (0..rounds)
+                .map(|round| parts.iter().filter_map(|part| of(part).get(round)).sum())
+                .collect()
+        };
+        Self {
+            engine: add(|part| &part.engine),
+            floor: add(|part| &part.floor),
+        }
+    }
+
+    fn rows(&self, subject: &str, name: &str, scale: f64, aim: Option<&'static str>) -> [Row; 2] {
+        let scaled = |ticks: &[f64]| ticks.iter().map(|ticks| ticks * scale).collect();
+        let nanoseconds = Self {
+            engine: scaled(&self.engine),
+            floor: scaled(&self.floor),
+        };
+        let [mut engine, floor] = nanoseconds.counts(subject, name, "ns");
+        engine.aim = aim;
+        [engine, floor]
+    }
+
+    /// The figures as they are.
+    pub(super) fn counts(self, subject: &str, name: &str, unit: &'static str) -> [Row; 2] {
+        let floor = Row::samples(subject, &format!("{name}, {FLOOR}"), unit, self.floor);
+        let engine = Row::samples(subject, name, unit, self.engine).against(&floor, FLOOR);
+        [engine, floor]
+    }
+}
+
+/// The names of a cycle's parts.
+pub(super) const PARTS: [&str; 3] = ["disconnect", "tear-down", "build"];
+
+/// A cycle of one circuit: its parts and the whole.
+pub(super) struct Cycle([Both; 3]);
+
+impl Cycle {
+    pub(super) fn new() -> Self {
+        Self([Both::default(), Both::default(), Both::default()])
+    }
+
+    pub(super) fn measure(&mut self, machine: &Machine, batches: u32, each: u32) -> Result<()> {
+        let columns = machine.contest(Contest::Cycle, batches, each)?;
+        for (figure, part) in self.0.iter_mut().enumerate() {
+            part.note(&columns, figure, 3);
+        }
+        Ok(())
+    }
+
+    pub(super) fn rows(&self, subject: &str, scale: f64, aim: &'static str) -> Vec<Row> {
+        let parts = self.0.iter().zip(PARTS);
+        let parts = parts.flat_map(|(part, name)| part.rows(subject, name, scale, None));
+        let whole = Both::sum(&self.0);
+        let whole = whole.rows(subject, "whole cycle", scale, Some(aim));
+        parts.chain(whole).collect()
+    }
+}
+
+/// Measures.
+///
+/// # Errors
+///
+/// Failures of the drivers.
+pub fn rows(machine: &Machine, effort: &Effort) -> Result<Vec<Row>> {
+    let (mut send, mut pended) = (Both::default(), Both::default());
+    let (mut one, mut two) = (Both::default(), Both::default());
+    let mut cycle = Cycle::new();
+    let batches = effort.batches;
+    for _ in 0..effort.rounds {
+        machine.pair(Provider::Null, 100)?;
+        send.note(&machine.contest(Contest::Send, batches, 50)?, 0, 1);
+        cycle.measure(machine, batches, 5)?;
+        let columns = machine.contest(Contest::Threads, batches / 10, 2_000)?;
+        one.note(&columns, 0, 2);
+        two.note(&columns, 1, 2);
+        machine.pair(Provider::Pending, 100)?;
+        let columns = machine.contest(Contest::PendedSend, batches, 50)?;
+        pended.note(&columns, 0, 1);
+    }
+    machine.part()?;
+    let scale = machine.nanoseconds_per_tick();
+    let subject = "null transport";
+    let mut rows = Vec::new();
+    let aim = "at most 5 % and 50 ns more";
+    rows.extend(send.rows(subject, "send", scale, Some(aim)));
+    rows.extend(pended.rows(subject, "send, pended", scale, Some(aim)));
+    rows.extend(cycle.rows(subject, scale, "at most 10 % more"));
+    rows.extend(threads(&one, &two));
+    Ok(rows)
+}
+
+/// How many times as much two threads do as one.
+fn threads(one: &Both, two: &Both) -> [Row; 2] {
+    let subject = "two threads on disjoint circuits";
+    let gain = |one: &[f64], two: &[f64]| {
+        let pairs = one.iter().zip(two);
+        pairs.map(|(one, two)| 2.0 * one / two).collect()
+    };
+    let floor = Row::samples(subject, FLOOR, "times", gain(&one.floor, &two.floor));
+    let engine = Row::samples(subject, "engine", "times", gain(&one.engine, &two.engine))
+        .against(&floor, FLOOR)
+        .aim("at least 1.8 times one thread");
+    [engine, floor]
+}
+
+/// What ntsim's border costs when its rules are off.
+///
+/// # Errors
+///
+/// Failures of the drivers.
+pub fn border(machine: &Machine, effort: &Effort) -> Result<Vec<Row>> {
+    const ROWS: [(&str, Option<&str>); 4] = [
+        ("an empty export, called by the host", Some("under 20 ns")),
+        (
+            "an empty kernel routine, called by a driver",
+            Some("under 20 ns"),
+        ),
+        ("an empty export, called by a driver", None),
+        ("a pended request's round trip", Some("under 2 µs")),
+    ];
+    let mut samples = [Vec::new(), Vec::new(), Vec::new(), Vec::new()];
+    for _ in 0..effort.rounds {
+        let calls = machine.empty_calls(effort.batches, 200)?;
+        let columns = machine.without_clients(effort.batches, 200)?;
+        for (samples, column) in samples.iter_mut().zip([calls].iter().chain(&columns)) {
+            samples.push(median(column));
+        }
+    }
+    let scale = machine.nanoseconds_per_tick();
+    let rows = samples.into_iter().zip(ROWS).map(|(samples, (name, aim))| {
+        let nanoseconds = samples.iter().map(|ticks| ticks * scale).collect();
+        let mut row = Row::samples("ntsim, all rules off", name, "ns", nanoseconds);
+        row.aim = aim;
+        row
+    });
+    Ok(rows.collect())
+}

@@ -1,0 +1,180 @@
+//! The engine, the hand-written client and plain sockets over the host's loopback.
+
+use std::net::TcpStream;
+
+use anyhow::Result;
+use bench_ioctl::{Contest, Provider};
+
+use super::{
+    Effort, Subject,
+    contests::{Both, Cycle, FLOOR},
+    machine::Machine,
+    placement::Apart,
+    report::{Row, median, quantile},
+    sockets::{self, Manner},
+};
+
+/// What a row of plain sockets is called.
+const PLAIN: &str = "plain sockets";
+
+/// Cycles of each client that are counted in a round; the median counts.
+const COUNTED_CYCLES: u32 = 25;
+
+/// Measures what is wanted over loopback.
+///
+/// # Errors
+///
+/// Failures of the drivers and of the host.
+pub fn rows(
+    machine: &Machine,
+    effort: &Effort,
+    wanted: impl Fn(Subject) -> bool,
+) -> Result<Vec<Row>> {
+    let (sink, echo) = (
+        sockets::serve(Manner::Swallow, None)?,
+        sockets::serve(Manner::Echo, None)?,
+    );
+    let mut rows = Vec::new();
+    if wanted(Subject::Cycle) {
+        rows.extend(cycles(machine, effort, sink)?);
+    }
+    if wanted(Subject::Echo) {
+        rows.extend(latencies(machine, effort, echo)?);
+    }
+    if wanted(Subject::Stream) {
+        rows.extend(streams(machine, effort)?);
+    }
+    machine.part()?;
+    Ok(rows)
+}
+
+fn cycles(machine: &Machine, effort: &Effort, port: u16) -> Result<Vec<Row>> {
+    let subject = "loopback TCP, one circuit";
+    let mut cycle = Cycle::new();
+    let (mut sleeps, mut switches) = (Both::default(), Both::default());
+    let mut plain = Vec::new();
+    for _ in 0..effort.rounds {
+        machine.pair(Provider::Tcp(port), 1)?;
+        cycle.measure(machine, effort.connects, 1)?;
+        let columns = machine.contest(Contest::Sleeps, COUNTED_CYCLES, 1)?;
+        sleeps.note(&columns, 0, 2);
+        switches.note(&columns, 1, 2);
+        let times: Result<Vec<f64>, _> =
+            (0..effort.connects).map(|_| sockets::cycle(port)).collect();
+        plain.push(median(&times?));
+    }
+    let scale = machine.nanoseconds_per_tick();
+    let mut rows = cycle.rows(subject, scale, "at most 5 % more");
+    rows.push(Row::samples(
+        subject,
+        &format!("whole cycle, {PLAIN}"),
+        "ns",
+        plain,
+    ));
+    let subject = "loopback TCP, a whole cycle";
+    rows.extend(sleeps.counts(subject, "waits that sleep", "times"));
+    rows.extend(switches.counts(subject, "context switches", "times"));
+    Ok(rows)
+}
+
+/// Latencies of requests and answers of 64 bytes.
+fn latencies(machine: &Machine, effort: &Effort, port: u16) -> Result<Vec<Row>> {
+    const PARTS: [(&str, f64); 3] = [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999)];
+    let mut rounds: Vec<[Vec<f64>; 3]> = Vec::new();
+    machine.pair(Provider::Tcp(port), 1)?;
+    for _ in 0..effort.rounds {
+        let columns = machine.contest(Contest::Echo, effort.requests, 1)?;
+        let plain = sockets::echoes(port, 64, effort.requests)?;
+        let mut columns = columns.into_iter();
+        let mut next = || columns.next().unwrap_or_default();
+        rounds.push([next(), next(), plain]);
+    }
+    let scale = machine.nanoseconds_per_tick();
+    let of = |client: usize, part: f64, scale: f64| -> Vec<f64> {
+        let samples = rounds.iter().filter_map(|round| round.get(client));
+        samples
+            .map(|samples| quantile(samples, part) * scale / 1_000.0)
+            .collect()
+    };
+    let rows = PARTS.into_iter().flat_map(|(name, part)| {
+        let row = |client: &str, samples| {
+            let subject = "64 bytes and an answer, loopback TCP";
+            Row::samples(subject, &format!("{name}{client}"), "µs", samples)
+        };
+        let plain = row(&format!(", {PLAIN}"), of(2, part, 1.0));
+        let floor = row(&format!(", {FLOOR}"), of(1, part, scale)).against(&plain, PLAIN);
+        let engine = row("", of(0, part, scale))
+            .against(&floor, FLOOR)
+            .against(&plain, PLAIN);
+        [engine, floor, plain]
+    });
+    Ok(rows.collect())
+}
+
+/// Bytes of a second. The clients take turns of a few milliseconds, so that whatever else the host does falls on all of them.
+fn streams(machine: &Machine, effort: &Effort) -> Result<Vec<Row>> {
+    let apart = Apart::begin()?;
+    let port = sockets::serve(Manner::Swallow, Some(apart.servers()))?;
+    let mut rows = Vec::new();
+    for circuits in effort.streams.iter().copied() {
+        machine.pair(Provider::Tcp(port), circuits)?;
+        let mut plain = sockets::open(port, circuits)?;
+        for bytes in effort.sizes.iter().copied() {
+            let sends = (effort.volume / bytes).clamp(4 * circuits, 4_000);
+            let mut rates: [Vec<f64>; 3] = Default::default();
+            // The engine's against the others'.
+            let mut ratios: [Vec<f64>; 2] = Default::default();
+            for _ in 0..effort.rounds {
+                let turns = turns(machine, &mut plain, [bytes, sends, effort.turns])?;
+                let sent = f64::from(bytes) * f64::from(sends);
+                for (rates, times) in rates.iter_mut().zip(&turns) {
+                    // Bytes in a nanosecond are gigabytes in a second.
+                    rates.push(sent / median(times) * 1_000.0);
+                }
+                let [engine, others @ ..] = &turns;
+                for (ratios, other) in ratios.iter_mut().zip(others) {
+                    let pairs = other.iter().zip(engine);
+                    let pairs: Vec<f64> = pairs.map(|(other, engine)| other / engine).collect();
+                    ratios.push(median(&pairs));
+                }
+            }
+            let ([engine, floor, plain], [of_floor, of_plain]) = (rates, ratios);
+            let row = |name: &str, samples| {
+                Row::samples("bytes sent, loopback TCP", name, "MB/s", samples)
+                    .circuits(circuits)
+                    .bytes(bytes)
+            };
+            let plain = row(PLAIN, plain);
+            let floor = row(FLOOR, floor).against(&plain, PLAIN);
+            let mut engine = row("engine", engine)
+                .ratio(FLOOR, &of_floor)
+                .ratio(PLAIN, &of_plain);
+            if bytes >= 16 * 1024 {
+                engine = engine.aim("at least 0.98 of by hand");
+            }
+            rows.extend([engine, floor, plain]);
+        }
+    }
+    Ok(rows)
+}
+
+/// Nanoseconds of the turns of the engine, the hand-written client and plain sockets, with so many bytes, sends and turns.
+fn turns(
+    machine: &Machine,
+    plain: &mut [TcpStream],
+    [bytes, sends, turns]: [u32; 3],
+) -> Result<[Vec<f64>; 3]> {
+    let circuits = u32::try_from(plain.len())?;
+    let columns = machine.stream(bytes, circuits, sends, turns)?;
+    let scale = machine.nanoseconds_per_tick();
+    let mut columns = columns.into_iter();
+    let mut next = || {
+        let ticks = columns.next().unwrap_or_default();
+        ticks.into_iter().map(|ticks| ticks * scale).collect()
+    };
+    let (engine, floor) = (next(), next());
+    let plain: Result<Vec<f64>> = (0..turns)
+        .map(|_| Ok(sockets::stream(plain, bytes, sends)?.as_nanos() as f64))
+        .collect();
+    Ok([engine, floor, plain?])
+}
