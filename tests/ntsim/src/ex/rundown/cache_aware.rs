@@ -105,32 +105,34 @@ impl Reference {
         super::word(self.0)
     }
 
-    /// How many words there are.
-    fn count(self) -> &'static AtomicU64 {
+    fn count_word(self) -> &'static AtomicU64 {
         super::word(self.0 + size_of::<u64>())
     }
 
-    fn word(self, processor: u64) -> &'static AtomicU64 {
+    /// How many words there are.
+    fn count(self) -> usize {
+        let count = self.count_word().load(Ordering::Relaxed);
+        usize::try_from(count).map_or(1, |count| count.clamp(1, PROCESSORS as usize))
+    }
+
+    fn word(self, processor: usize) -> &'static AtomicU64 {
         let first = (self.0 + 2 * size_of::<u64>()).next_multiple_of(STRIDE);
-        // Below PROCESSORS.
-        super::word(first + processor as usize * STRIDE)
+        super::word(first + processor * STRIDE)
     }
 
     /// The word of this processor.
     fn here(self) -> &'static AtomicU64 {
         let processor = thread::current().processor.load(Ordering::Relaxed);
-        let count = self.count().load(Ordering::Relaxed);
-        self.word(u64::from(processor) % count.max(1))
+        self.word(processor as usize % self.count())
     }
 
     fn words(self) -> impl Iterator<Item = &'static AtomicU64> {
-        let count = self.count().load(Ordering::Relaxed);
-        (0..count.min(PROCESSORS.into())).map(move |at| self.word(at))
+        (0..self.count()).map(move |at| self.word(at))
     }
 
     fn prepare(self) {
         let count = if Rules::all().is_on() { 1 } else { PROCESSORS };
-        self.count().store(count.into(), Ordering::Relaxed);
+        self.count_word().store(count.into(), Ordering::Relaxed);
         for word in self.words() {
             word.store(0, Ordering::Relaxed);
         }
@@ -165,9 +167,7 @@ fn release(call: &Call, count: u32) -> u64 {
         (value & ACTIVE == 0).then(|| value.wrapping_sub(step))
     });
     match update {
-        Ok(before) if before < step && reference.count().load(Ordering::Relaxed) == 1 => {
-            too_often(reference.0, before)
-        }
+        Ok(before) if before < step && reference.count() == 1 => too_often(reference.0, before),
         Ok(_) => {}
         Err(_) => release_waited_for(reference.0, step),
     }
