@@ -252,15 +252,17 @@ pub(crate) const SIZE: u32 = {
 };
 
 /// A flow on cache lines of its own, and beside it what a send touches too.
+///
+/// Pool is aligned to 16 bytes, so the padding has to make up for where a stripe begins.
 #[repr(C)]
 pub(super) struct Stripe {
     pub(super) flow: Flow,
     pub(super) shelf: Shelf,
-    _rest_of_line: [u64; 3],
+    _rest_of_lines: [u64; 11],
 }
 
-/// How many stripes a transport has.
-pub(super) const STRIPES: usize = 4;
+/// How many stripes a transport has: enough that two circuits seldom share one.
+pub(super) const STRIPES: usize = 8;
 /// The size of one, for debuggers.
 pub(super) const STRIPE_BYTES: usize = size_of::<Stripe>();
 
@@ -275,7 +277,7 @@ impl Stripes {
                 Stripe {
                     flow: Flow::new(),
                     shelf: Shelf::new(),
-                    _rest_of_line: [0; 3],
+                    _rest_of_lines: [0; 11],
                 }
             }; STRIPES],
         )

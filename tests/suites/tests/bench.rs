@@ -14,9 +14,9 @@ use suites::bench::{
 /// What a report must have: subject, and how many rows.
 const SUBJECTS: [(&str, usize); 14] = [
     ("ntsim, all rules off", 4),
-    ("null transport", 12),
+    ("null transport", 14),
     ("two threads on disjoint circuits", 2),
-    ("driver code, null transport", 16),
+    ("driver code, null transport", 18),
     ("loopback TCP, one circuit", 9),
     ("loopback TCP, a whole cycle", 4),
     ("64 bytes and an answer, loopback TCP", 9),
@@ -114,6 +114,11 @@ fn compare(report: &Report) {
         assert_eq!(sleeps, SLEEPS, "{name}");
     }
     let figure = |name, unit| median("driver code, null transport", name, unit);
+    assert_eq!(
+        figure("send", "kernel calls"),
+        figure("send, by hand, as prescribed", "kernel calls"),
+        "a send calls the kernel as often as its contract prescribes"
+    );
     for (name, instructions, calls) in RECORDED {
         assert_eq!(
             figure(name, "kernel calls"),

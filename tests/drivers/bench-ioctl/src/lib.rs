@@ -77,6 +77,8 @@ pub enum Provider {
 pub enum Contest {
     /// A send of 64 bytes that is over when the call returns.
     Send,
+    /// The same, against a client that makes, by hand, every call of the kernel that the engine's contract prescribes.
+    PrescribedSend,
     /// A send of 64 bytes that the transport pends and the bench completes, on the same thread.
     PendedSend,
     /// A disconnect, a tear-down and a build of one circuit: three columns each.
@@ -95,7 +97,7 @@ impl Contest {
     #[must_use]
     pub const fn columns(self) -> usize {
         match self {
-            Self::Send | Self::PendedSend | Self::Echo => 2,
+            Self::Send | Self::PrescribedSend | Self::PendedSend | Self::Echo => 2,
             Self::Threads | Self::Sleeps => 4,
             Self::Cycle => 6,
         }
@@ -109,6 +111,8 @@ pub enum Side {
     Engine,
     /// The hand-written client.
     ByHand,
+    /// The one that does by hand what the engine's contract prescribes; it sends, and does nothing else.
+    Prescribed,
 }
 
 /// A part of a circuit's life.
@@ -234,6 +238,7 @@ impl Command {
                     Contest::Echo => 3,
                     Contest::Threads => 4,
                     Contest::Sleeps => 5,
+                    Contest::PrescribedSend => 6,
                 };
                 [5, contest, batches, each, 0]
             }
@@ -248,6 +253,7 @@ impl Command {
                 let side = match side {
                     Side::Engine => 0,
                     Side::ByHand => 1,
+                    Side::Prescribed => 2,
                 };
                 let step = match step {
                     Step::Send => 0,
@@ -311,6 +317,7 @@ impl Command {
                     3 => Contest::Echo,
                     4 => Contest::Threads,
                     5 => Contest::Sleeps,
+                    6 => Contest::PrescribedSend,
                     _ => return None,
                 },
                 batches: third,
@@ -330,6 +337,7 @@ impl Command {
                 side: match second {
                     0 => Side::Engine,
                     1 => Side::ByHand,
+                    2 => Side::Prescribed,
                     _ => return None,
                 },
                 step: match third {
@@ -412,6 +420,7 @@ mod tests {
             contest(Contest::Echo),
             contest(Contest::Threads),
             contest(Contest::Sleeps),
+            contest(Contest::PrescribedSend),
             Command::Stream {
                 bytes: 1,
                 circuits: 2,
@@ -429,6 +438,10 @@ mod tests {
             Command::Count {
                 side: Side::ByHand,
                 step: Step::Build,
+            },
+            Command::Count {
+                side: Side::Prescribed,
+                step: Step::Send,
             },
         ] {
             assert_eq!(Command::from_bytes(&command.to_bytes()), Some(command));

@@ -23,8 +23,8 @@ use wdk_sys::{
 };
 
 use crate::{
-    client::{Client, SHORT, Sent},
-    floor::Floor,
+    client::{Client, SHORT, Sender, Sent},
+    floor::{Floor, Prescribed},
     measure::now,
     rig::Rig,
     together, transport,
@@ -98,6 +98,12 @@ impl Pair {
     pub(crate) fn run(&self, contest: Contest, each: u32, answer: &mut [u8]) -> Result<usize> {
         let message = Message::new(SHORT)?;
         let figures = contest.columns() / 2;
+        if contest == Contest::PrescribedSend {
+            let prescribed = Prescribed::new(&self.floor)?;
+            let engine = || Ok([self.sends(&self.engine, each, &message)?, 0, 0]);
+            let by_hand = || Ok([self.sends(&prescribed, each, &message)?, 0, 0]);
+            return in_turn(figures, answer, engine, by_hand);
+        }
         let engine = || self.batch(&self.engine, contest, each, &message);
         let floor = || self.batch(&self.floor, contest, each, &message);
         in_turn(figures, answer, engine, floor)
@@ -111,7 +117,9 @@ impl Pair {
         message: &Message,
     ) -> Result<Figures> {
         match contest {
-            Contest::Send => Ok([self.sends(client, each, message)?, 0, 0]),
+            Contest::Send | Contest::PrescribedSend => {
+                Ok([self.sends(client, each, message)?, 0, 0])
+            }
             Contest::PendedSend => Ok([self.pended(client, each, message)?, 0, 0]),
             Contest::Cycle => self.cycles(client, each),
             Contest::Echo => Ok([self.echoes(client, each, message)?, 0, 0]),
@@ -125,7 +133,7 @@ impl Pair {
         (0..self.circuits).cycle()
     }
 
-    fn sends<C: Client>(&self, client: &C, each: u32, message: &Message) -> Result<u64> {
+    fn sends<C: Sender>(&self, client: &C, each: u32, message: &Message) -> Result<u64> {
         let began = now();
         for (index, _) in self.turn().zip(0..each) {
             // SAFETY: The transport has ended the send when the call returns.
@@ -273,14 +281,33 @@ impl Pair {
         match side {
             Side::Engine => count(&self.engine, step),
             Side::ByHand => count(&self.floor, step),
+            Side::Prescribed if step == Step::Send => {
+                let prescribed = Prescribed::new(&self.floor)?;
+                let message = Message::new(SHORT)?;
+                // SAFETY: The transport has ended the send when the call returns.
+                let send = || unsafe { send_one(&prescribed, &message) };
+                send()?;
+                counted(send)
+            }
+            Side::Prescribed => Err(STATUS_NOT_SUPPORTED),
         }
     }
+}
+
+/// Sends on the first circuit.
+///
+/// # Safety
+///
+/// The transport ends sends before it returns.
+unsafe fn send_one<C: Sender>(client: &C, message: &Message) -> Result {
+    // SAFETY: Forwarded.
+    unsafe { client.send(0, message.mdl.as_ptr(), SHORT, ptr::null_mut()) }
 }
 
 fn count<C: Client>(client: &C, step: Step) -> Result {
     let message = Message::new(SHORT)?;
     // SAFETY: The transport has ended the send when the call returns.
-    let send = || unsafe { client.send(0, message.mdl.as_ptr(), SHORT, ptr::null_mut()) };
+    let send = || unsafe { send_one(client, &message) };
     let disconnect = || client.disconnect(0);
     let tear_down = || client.tear_down(0);
     let build = || client.build(0);

@@ -15,7 +15,7 @@ use wdk_sys::{
 };
 
 use crate::{
-    client::{Client as _, SHORT},
+    client::{Client as _, SHORT, Sender as _},
     rig::{Rig, engine},
 };
 

@@ -11,6 +11,8 @@ use super::{
 
 /// What a row of the hand-written client is called.
 pub(super) const FLOOR: &str = "by hand";
+/// And one of the client that makes, by hand, every call of the kernel that the engine's contract prescribes.
+pub(super) const PRESCRIBED: &str = "by hand, as prescribed";
 
 /// A figure of both clients: one of each round.
 #[derive(Default)]
@@ -39,21 +41,28 @@ impl Both {
         }
     }
 
-    fn rows(&self, subject: &str, name: &str, scale: f64, aim: Option<&'static str>) -> [Row; 2] {
+    fn scaled(&self, scale: f64) -> Self {
         let scaled = |ticks: &[f64]| ticks.iter().map(|ticks| ticks * scale).collect();
-        let nanoseconds = Self {
+        Self {
             engine: scaled(&self.engine),
             floor: scaled(&self.floor),
-        };
-        let [mut engine, floor] = nanoseconds.counts(subject, name, "ns");
+        }
+    }
+
+    fn rows(&self, subject: &str, name: &str, scale: f64, aim: Option<&'static str>) -> [Row; 2] {
+        let [mut engine, floor] = self.scaled(scale).counts(subject, name, "ns");
         engine.aim = aim;
         [engine, floor]
     }
 
     /// The figures as they are.
     pub(super) fn counts(self, subject: &str, name: &str, unit: &'static str) -> [Row; 2] {
-        let floor = Row::samples(subject, &format!("{name}, {FLOOR}"), unit, self.floor);
-        let engine = Row::samples(subject, name, unit, self.engine).against(&floor, FLOOR);
+        self.against(subject, name, unit, FLOOR)
+    }
+
+    fn against(self, subject: &str, name: &str, unit: &'static str, whom: &str) -> [Row; 2] {
+        let floor = Row::samples(subject, &format!("{name}, {whom}"), unit, self.floor);
+        let engine = Row::samples(subject, name, unit, self.engine).against(&floor, whom);
         [engine, floor]
     }
 }
@@ -92,13 +101,16 @@ impl Cycle {
 ///
 /// Failures of the drivers.
 pub fn rows(machine: &Machine, effort: &Effort) -> Result<Vec<Row>> {
-    let (mut send, mut pended) = (Both::default(), Both::default());
+    let (mut send, mut prescribed) = (Both::default(), Both::default());
+    let mut pended = Both::default();
     let (mut one, mut two) = (Both::default(), Both::default());
     let mut cycle = Cycle::new();
     let batches = effort.batches;
     for _ in 0..effort.rounds {
         machine.pair(Provider::Null, 100)?;
         send.note(&machine.contest(Contest::Send, batches, 50)?, 0, 1);
+        let columns = machine.contest(Contest::PrescribedSend, batches, 50)?;
+        prescribed.note(&columns, 0, 1);
         cycle.measure(machine, batches, 5)?;
         let columns = machine.contest(Contest::Threads, batches / 10, 2_000)?;
         one.note(&columns, 0, 2);
@@ -113,6 +125,8 @@ pub fn rows(machine: &Machine, effort: &Effort) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     let aim = "at most 5 % and 50 ns more";
     rows.extend(send.rows(subject, "send", scale, Some(aim)));
+    let prescribed = prescribed.scaled(scale);
+    rows.extend(prescribed.against(subject, "send, in turn with the contract", "ns", PRESCRIBED));
     rows.extend(pended.rows(subject, "send, pended", scale, Some(aim)));
     rows.extend(cycle.rows(subject, scale, "at most 10 % more"));
     rows.extend(threads(&one, &two));

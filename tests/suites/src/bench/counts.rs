@@ -4,7 +4,11 @@ use anyhow::Result;
 use bench_ioctl::{Provider, Side, Step};
 use ntsim::count::Count;
 
-use super::{contests::FLOOR, machine::Machine, report::Row};
+use super::{
+    contests::{FLOOR, PRESCRIBED},
+    machine::Machine,
+    report::Row,
+};
 
 /// One step of a circuit's life.
 pub struct Counted {
@@ -13,6 +17,8 @@ pub struct Counted {
     engine: Count,
     around: Count,
     floor: Count,
+    /// `bench.sys` again, when it does by hand what the engine's contract prescribes.
+    prescribed: Option<Count>,
 }
 
 impl Counted {
@@ -31,7 +37,33 @@ impl Counted {
     /// The same of the hand-written client.
     #[must_use]
     pub fn floor(&self) -> [u64; 2] {
-        let of = |count: fn(&Count) -> u64| count(&self.floor).saturating_sub(count(&self.around));
+        self.without_the_rest(&self.floor)
+    }
+
+    /// The same of what is prescribed, for a send.
+    #[must_use]
+    pub fn prescribed(&self) -> Option<[u64; 2]> {
+        let count = self.prescribed.as_ref()?;
+        Some(self.without_the_rest(count))
+    }
+
+    /// The engine's and those by hand: of instructions, or of kernel calls.
+    fn rows(&self, which: usize) -> Vec<Row> {
+        let unit = ["instructions", "kernel calls"][which];
+        let row = |name: &str, number: u64| {
+            Row::number("driver code, null transport", name, unit, number as f64)
+        };
+        let by_hand =
+            |whom: &str, figures: [u64; 2]| row(&format!("{}, {whom}", self.name), figures[which]);
+        let floor = by_hand(FLOOR, self.floor());
+        let prescribed = self.prescribed();
+        let prescribed = prescribed.map(|figures| by_hand(PRESCRIBED, figures));
+        let engine = row(self.name, self.engine()[which]).against(&floor, FLOOR);
+        [engine, floor].into_iter().chain(prescribed).collect()
+    }
+
+    fn without_the_rest(&self, count: &Count) -> [u64; 2] {
+        let of = |number: fn(&Count) -> u64| number(count).saturating_sub(number(&self.around));
         [of(Count::all_instructions), of(Count::all_calls)]
     }
 }
@@ -52,11 +84,19 @@ pub fn take(machine: &Machine) -> Result<Vec<Counted>> {
     let counted = STEPS.map(|(name, step)| {
         let [engine, around] = machine.count(Side::Engine, step)?;
         let [_, floor] = machine.count(Side::ByHand, step)?;
+        let prescribed = match step {
+            Step::Send => {
+                let [_, prescribed] = machine.count(Side::Prescribed, step)?;
+                Some(prescribed)
+            }
+            Step::Disconnect | Step::TearDown | Step::Build => None,
+        };
         Ok(Counted {
             name,
             engine,
             around,
             floor,
+            prescribed,
         })
     });
     let counted = counted.into_iter().collect();
@@ -67,18 +107,9 @@ pub fn take(machine: &Machine) -> Result<Vec<Counted>> {
 /// As rows.
 #[must_use]
 pub fn rows(counted: &[Counted]) -> Vec<Row> {
-    let rows = counted.iter().flat_map(|step| {
-        let units = ["instructions", "kernel calls"];
-        let figures = step.engine().into_iter().zip(step.floor()).zip(units);
-        figures.flat_map(|((engine, floor), unit)| {
-            let row = |name: &str, number: u64| {
-                Row::number("driver code, null transport", name, unit, number as f64)
-            };
-            let floor = row(&format!("{}, {FLOOR}", step.name), floor);
-            let engine = row(step.name, engine).against(&floor, FLOOR);
-            [engine, floor]
-        })
-    });
+    let rows = counted
+        .iter()
+        .flat_map(|step| [0, 1].into_iter().flat_map(|which| step.rows(which)));
     rows.collect()
 }
 
@@ -89,7 +120,13 @@ pub fn print(counted: &[Counted]) {
             ("rxce.sys", &step.engine),
             ("bench.sys around it", &step.around),
             ("bench.sys by hand", &step.floor),
-        ] {
+        ]
+        .into_iter()
+        .chain(
+            step.prescribed
+                .iter()
+                .map(|count| ("bench.sys as prescribed", count)),
+        ) {
             println!("\n{}, {who}", step.name);
             let mut functions: Vec<_> = count.instructions.iter().collect();
             functions.sort_by_key(|(_, number)| std::cmp::Reverse(**number));

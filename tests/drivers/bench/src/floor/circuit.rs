@@ -112,6 +112,7 @@ impl Circuit {
     /// # Safety
     ///
     /// What parameters, MDL and context point to stays until the routine runs.
+    #[inline(always)]
     unsafe fn submit(
         &self,
         minor: u8,
@@ -120,15 +121,13 @@ impl Circuit {
         routine: request::Routine,
         context: PVOID,
     ) -> Result {
-        // SAFETY: Initialised by the build, which is over.
-        if unsafe { ExAcquireRundownProtection(self.references.get()) } == 0 {
+        if !self.acquire() {
             return Err(STATUS_INVALID_DEVICE_STATE);
         }
-        // SAFETY: The tear-down takes it away when all references are gone.
-        let endpoint = unsafe { &*self.endpoint.get() };
-        let connected = self.connected.load(Ordering::Acquire);
+        // SAFETY: The reference was taken above.
+        let endpoint = unsafe { self.endpoint() };
         let submitted = match endpoint {
-            Some(endpoint) if connected => {
+            Some(endpoint) if self.is_connected() => {
                 let notes = [ptr::from_ref(self).cast_mut().cast(), context];
                 Request::new(endpoint, notes).map(|request| {
                     // SAFETY: Forwarded; the reference keeps the endpoint.
@@ -144,10 +143,34 @@ impl Circuit {
         submitted
     }
 
+    /// Takes a reference, unless the circuit is being torn down.
+    #[inline]
+    pub(super) fn acquire(&self) -> bool {
+        // SAFETY: Initialised by the build, which is over.
+        unsafe { ExAcquireRundownProtection(self.references.get()) != 0 }
+    }
+
+    /// Whether sends are welcome.
+    #[inline]
+    pub(super) fn is_connected(&self) -> bool {
+        self.connected.load(Ordering::Acquire)
+    }
+
+    /// The open endpoint.
+    ///
+    /// # Safety
+    ///
+    /// The caller has a reference: the tear-down takes the endpoint away when all are gone.
+    #[inline]
+    pub(super) unsafe fn endpoint(&self) -> Option<&File> {
+        // SAFETY: Forwarded.
+        unsafe { (*self.endpoint.get()).as_ref() }
+    }
+
     /// # Safety
     ///
     /// The caller has a reference.
-    unsafe fn release(&self) {
+    pub(super) unsafe fn release(&self) {
         // SAFETY: Forwarded.
         unsafe { ExReleaseRundownProtection(self.references.get()) };
     }

@@ -5,13 +5,15 @@
 //! since it is what closes its circuits.
 //!
 //! ```text
-//! circuit  built, used, torn down
-//! file     opens with an extended attribute
-//! request  packets
+//! circuit     built, used, torn down
+//! file        opens with an extended attribute
+//! prescribed  a send with what the engine's contract prescribes
+//! request     packets
 //! ```
 
 mod circuit;
 mod file;
+mod prescribed;
 mod request;
 
 use alloc::vec::Vec;
@@ -24,8 +26,9 @@ use wdk_sys::{
     STATUS_SUCCESS, ULONG,
 };
 
+pub(crate) use self::prescribed::Prescribed;
 use self::{circuit::Circuit, file::File};
-use crate::client::{self, Client, Inbox};
+use crate::client::{self, Client, Inbox, Sender};
 
 const TAG: u32 = u32::from_le_bytes(*b"BenF");
 
@@ -102,12 +105,14 @@ impl Drop for Floor {
     }
 }
 
-impl Client for Floor {
+impl Sender for Floor {
     unsafe fn send(&self, index: u32, mdl: PMDL, length: u32, context: PVOID) -> Result {
         // SAFETY: Forwarded.
         unsafe { self.circuit(index)?.send(mdl, length, context) }
     }
+}
 
+impl Client for Floor {
     fn disconnect(&self, index: u32) -> Result {
         self.circuit(index)?.disconnect()
     }

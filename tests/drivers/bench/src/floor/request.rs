@@ -93,22 +93,73 @@ impl Request {
         mdl: PMDL,
         routine: Routine,
     ) {
-        let irp = self.0.as_ptr();
-        // SAFETY: The packet is ours.
-        unsafe { (*irp).MdlAddress = mdl };
-        // SAFETY: The location of whom it is sent to.
-        let location = unsafe { &mut *self.next() };
-        location.MajorFunction = INTERNAL;
-        location.MinorFunction = minor;
-        location.Control = ALWAYS;
-        location.FileObject = file.object();
-        location.CompletionRoutine = Some(routine);
-        let room = (&raw mut location.Parameters).cast::<[usize; 4]>();
-        // SAFETY: The parameters have room for four words.
-        unsafe { room.write(parameters) };
-        // SAFETY: Prepared above. The completion routine learns the status.
-        let _ = unsafe { IofCallDriver(file.device(), irp) };
+        // SAFETY: Forwarded.
+        unsafe {
+            prepare(
+                self.0,
+                file,
+                (minor, parameters),
+                mdl,
+                (routine, ptr::null_mut()),
+            );
+        }
+        // SAFETY: Prepared above.
+        unsafe { call(file.device(), self.0) };
     }
+}
+
+/// Fills a packet for whom it is sent to: minor function and parameters, and the completion routine with its context.
+///
+/// # Safety
+///
+/// The packet is the caller's and has a location left; what it points to stays until the completion routine runs.
+#[inline]
+pub(super) unsafe fn prepare(
+    irp: NonNull<IRP>,
+    file: &File,
+    (minor, parameters): (u8, [usize; 4]),
+    mdl: PMDL,
+    (routine, context): (Routine, PVOID),
+) {
+    // SAFETY: Forwarded: the packet is the caller's.
+    unsafe { (*irp.as_ptr()).MdlAddress = mdl };
+    // SAFETY: As above.
+    let next = unsafe { current(irp).read() }.wrapping_sub(1);
+    // SAFETY: Forwarded: the location of whom it is sent to.
+    let location = unsafe { &mut *next };
+    location.MajorFunction = INTERNAL;
+    location.MinorFunction = minor;
+    location.Control = ALWAYS;
+    location.FileObject = file.object();
+    location.CompletionRoutine = Some(routine);
+    location.Context = context;
+    let room = (&raw mut location.Parameters).cast::<[usize; 4]>();
+    // SAFETY: The parameters have room for four words.
+    unsafe { room.write(parameters) };
+}
+
+/// Sends a packet. The completion routine learns the status.
+///
+/// # Safety
+///
+/// The packet was prepared, and what keeps the device stays until it is over.
+#[inline]
+pub(super) unsafe fn call(device: PDEVICE_OBJECT, irp: NonNull<IRP>) {
+    // SAFETY: Forwarded.
+    let _ = unsafe { IofCallDriver(device, irp.as_ptr()) };
+}
+
+/// How a packet ended.
+///
+/// # Safety
+///
+/// Called in its completion routine.
+#[inline]
+pub(super) unsafe fn status(irp: PIRP) -> NTSTATUS {
+    // SAFETY: Forwarded: the packet is the caller's again.
+    let result = unsafe { (*irp).IoStatus };
+    // SAFETY: The completion wrote the status member of the union.
+    unsafe { result.__bindgen_anon_1.Status }
 }
 
 /// What the sender has noted in a packet that has come back, and its status; the packet is freed.
@@ -126,10 +177,8 @@ pub(super) unsafe fn take(irp: PIRP) -> ([PVOID; 2], NTSTATUS) {
     let parameters = unsafe { &raw const (*own).Parameters };
     // SAFETY: Written by `Request::new`.
     let notes = unsafe { parameters.cast::<[PVOID; 2]>().read() };
-    // SAFETY: The packet is ours again.
-    let result = unsafe { (*irp).IoStatus };
-    // SAFETY: The completion wrote the status member of the union.
-    let status = unsafe { result.__bindgen_anon_1.Status };
+    // SAFETY: The packet is ours again, and was completed.
+    let status = unsafe { status(irp) };
     // SAFETY: Ours, and not under way.
     unsafe { IoFreeIrp(irp) };
     (notes, status)
