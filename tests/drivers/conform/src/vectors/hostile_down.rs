@@ -49,26 +49,44 @@ const IMPOSSIBLE: [(&str, usize); 3] = [
     ("a misaligned address", 0xFFFF_8000_0000_1001),
 ];
 
+/// Where no structure can be, and where none was built, which gets `answer`.
+fn not_built<T: Copy>(tear_down: fn(*mut T) -> NTSTATUS, answer: NTSTATUS) -> Outcome {
+    for (what, pointer) in IMPOSSIBLE {
+        invalid(what, tear_down(ptr::without_provenance_mut(pointer)))?;
+    }
+    for byte in [0x00, 0xCC] {
+        let block = Block::<T>::filled(byte).ok_or_else(Trouble::no_memory)?;
+        let seen = tear_down(block.ptr());
+        outcome::status("a structure that is not built", seen, answer)?;
+        let unchanged = block.bytes().iter().all(|&now| now == byte);
+        holds("it is unchanged", unchanged)?;
+    }
+    Ok(())
+}
+
+/// A built structure that somebody has written to, in each of these ways; it is as it was afterwards.
+fn damaged<T: Copy>(
+    block: &Block<T>,
+    damages: &[Change<T>],
+    tear_down: fn(*mut T) -> NTSTATUS,
+) -> Outcome {
+    let good = block.read();
+    for (what, damage) in damages {
+        block.change(*damage);
+        let bytes = block.bytes();
+        let answer = tear_down(block.ptr());
+        let after = block.bytes();
+        block.write(good);
+        invalid(what, answer)?;
+        same("the damaged structure's bytes", after, bytes)?;
+    }
+    Ok(())
+}
+
 fn transport(run: &Run) -> Outcome {
     let before = run.balance();
-    for (what, pointer) in IMPOSSIBLE {
-        invalid(
-            what,
-            engine::tear_down_transport(ptr::without_provenance_mut(pointer)),
-        )?;
-    }
     // Not bound is documented SUCCESS; the memory is neither read nor written (§5.2).
-    for byte in [0x00, 0xCC] {
-        let block = Block::<RXCE_TRANSPORT>::filled(byte).ok_or_else(Trouble::no_memory)?;
-        fixture::ok(
-            "a structure that is not bound",
-            engine::tear_down_transport(block.ptr()),
-        )?;
-        holds(
-            "it is unchanged",
-            block.bytes().iter().all(|&now| now == byte),
-        )?;
-    }
+    not_built(engine::tear_down_transport, status::SUCCESS)?;
     let unmapped = ptr::without_provenance_mut(0xFFFF_8000_0000_2000);
     fixture::ok(
         "an unmapped system address",
@@ -100,7 +118,6 @@ fn transport(run: &Run) -> Outcome {
         "RxCeTearDownAddress",
         engine::tear_down_address(f.address.ptr()),
     )?;
-    let good = f.transport.read();
     let damages: [Change<RXCE_TRANSPORT>; 3] = [
         ("a damaged handle", |transport| {
             transport.ControlChannel = ptr::null_mut()
@@ -112,15 +129,7 @@ fn transport(run: &Run) -> Outcome {
             transport.__bindgen_anon_1.Signature = 0x0048_EB72
         }),
     ];
-    for (what, damage) in damages {
-        f.transport.change(damage);
-        let bytes = f.transport.bytes();
-        let answer = engine::tear_down_transport(f.transport.ptr());
-        let after = f.transport.bytes();
-        f.transport.write(good);
-        invalid(what, answer)?;
-        same("the damaged structure's bytes", after, bytes)?;
-    }
+    damaged(&f.transport, &damages, engine::tear_down_transport)?;
     same("requests", requests(), sent)?;
     fixture::ok(
         "RxCeTearDownTransport",
@@ -135,23 +144,7 @@ fn transport(run: &Run) -> Outcome {
 }
 
 fn address(run: &Run) -> Outcome {
-    for (what, pointer) in IMPOSSIBLE {
-        invalid(
-            what,
-            engine::tear_down_address(ptr::without_provenance_mut(pointer)),
-        )?;
-    }
-    for byte in [0x00, 0xCC] {
-        let block = Block::<RXCE_ADDRESS>::filled(byte).ok_or_else(Trouble::no_memory)?;
-        invalid(
-            "a structure that is not built",
-            engine::tear_down_address(block.ptr()),
-        )?;
-        holds(
-            "it is unchanged",
-            block.bytes().iter().all(|&now| now == byte),
-        )?;
-    }
+    not_built(engine::tear_down_address, status::INVALID_PARAMETER)?;
     let f = Fixture::orderly()?;
     let copy = Block::new(f.address.read()).ok_or_else(Trouble::no_memory)?;
     let (before, live, sent) = (run.balance(), f.address.bytes(), requests());
@@ -180,7 +173,6 @@ fn address(run: &Run) -> Outcome {
         "RxCeTearDownConnection",
         engine::tear_down_connection(f.connection.ptr()),
     )?;
-    let good = f.address.read();
     let damages: [Change<RXCE_ADDRESS>; 4] = [
         ("a damaged parent", |address| {
             address.pTransport = ptr::null_mut()
@@ -195,15 +187,7 @@ fn address(run: &Run) -> Outcome {
             address.__bindgen_anon_1.Signature = 0
         }),
     ];
-    for (what, damage) in damages {
-        f.address.change(damage);
-        let bytes = f.address.bytes();
-        let answer = engine::tear_down_address(f.address.ptr());
-        let after = f.address.bytes();
-        f.address.write(good);
-        invalid(what, answer)?;
-        same("the damaged structure's bytes", after, bytes)?;
-    }
+    damaged(&f.address, &damages, engine::tear_down_address)?;
     fixture::ok(
         "RxCeTearDownAddress",
         engine::tear_down_address(f.address.ptr()),
@@ -214,23 +198,7 @@ fn address(run: &Run) -> Outcome {
 }
 
 fn connection(run: &Run) -> Outcome {
-    for (what, pointer) in IMPOSSIBLE {
-        invalid(
-            what,
-            engine::tear_down_connection(ptr::without_provenance_mut(pointer)),
-        )?;
-    }
-    for byte in [0x00, 0xCC] {
-        let block = Block::<RXCE_CONNECTION>::filled(byte).ok_or_else(Trouble::no_memory)?;
-        invalid(
-            "a structure that is not built",
-            engine::tear_down_connection(block.ptr()),
-        )?;
-        holds(
-            "it is unchanged",
-            block.bytes().iter().all(|&now| now == byte),
-        )?;
-    }
+    not_built(engine::tear_down_connection, status::INVALID_PARAMETER)?;
     let f = Fixture::orderly()?;
     let copy = Block::new(f.connection.read()).ok_or_else(Trouble::no_memory)?;
     let (before, live, sent) = (run.balance(), f.connection.bytes(), requests());
@@ -251,7 +219,6 @@ fn connection(run: &Run) -> Outcome {
     before.unchanged(run, "refused calls")?;
 
     fixture::ok("RxCeTearDownVC", engine::tear_down_vc(f.vc.ptr()))?;
-    let good = f.connection.read();
     let damages: [Change<RXCE_CONNECTION>; 2] = [
         ("a damaged parent", |connection| {
             connection.pAddress = ptr::null_mut()
@@ -260,15 +227,7 @@ fn connection(run: &Run) -> Outcome {
             connection.__bindgen_anon_1.Signature = 0
         }),
     ];
-    for (what, damage) in damages {
-        f.connection.change(damage);
-        let bytes = f.connection.bytes();
-        let answer = engine::tear_down_connection(f.connection.ptr());
-        let after = f.connection.bytes();
-        f.connection.write(good);
-        invalid(what, answer)?;
-        same("the damaged structure's bytes", after, bytes)?;
-    }
+    damaged(&f.connection, &damages, engine::tear_down_connection)?;
     let requests_before = requests();
     fixture::ok(
         "RxCeTearDownConnection",
