@@ -302,7 +302,7 @@ impl Builder {
     }
 }
 
-fn put(file: &mut [u8], at: u32, bytes: &[u8]) {
+pub(crate) fn put(file: &mut [u8], at: u32, bytes: &[u8]) {
     let at = at as usize;
     file[at..at + bytes.len()].copy_from_slice(bytes);
 }

@@ -9,6 +9,7 @@
 #[path = "../documented/mod.rs"]
 mod documented;
 mod driver;
+mod loader;
 mod memory;
 mod scenarios;
 mod wild;

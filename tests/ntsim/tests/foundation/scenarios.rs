@@ -1,7 +1,7 @@
 //! The scenarios.
 
 use crate::driver::Builder;
-use crate::{Scenario, memory};
+use crate::{Scenario, loader, memory};
 use core::sync::atomic::{AtomicU64, Ordering};
 use iced_x86::code_asm::{
     al, byte_ptr, eax, ecx, ptr, qword_ptr, r11, rax, rcx, rdi, rdx, rsi, rsp, xmm6, xmm15,
@@ -34,7 +34,10 @@ scenarios! {
     binds_drivers_to_each_other => 0 ["[lib.sys] initialize", "[lib.sys] unload"],
     names_unknown_import_called => 99 ["ntoskrnl.exe!NoSuchRoutine", "test.sys+0x"],
     names_unknown_import_read => 99 ["ntoskrnl.exe!NoSuchVariable", "to read"],
-    refuses_bad_files => 0 [],
+    loader::refuses_bad_files => 0 [],
+    loader::refuses_more_images_than_fit => 0 [],
+    loader::refuses_more_imports_from_drivers_than_fit => 0 [],
+    loader::refuses_an_address_table_outside_before_it_is_bound => 0 [],
     reports_null_write => 99 ["STOP 0x0000001E (0xC0000005", "to write 0x0: a NULL pointer", "driver call stack:\n  test.sys+0x", "(kernel called poke"],
     reports_stack_overflow => 99 ["STOP 0x0000007F (0x8", "the driver stack of this thread overflowed (24576 bytes)"],
     reports_execution_of_data => 99 ["to execute", "section .data of test.sys does not allow this"],
@@ -61,7 +64,7 @@ pub(crate) const TAG: u64 = 0x7473_6554; // 'Test'
 pub(crate) const NON_PAGED: u64 = 0x40;
 
 /// A driver with the parts that most scenarios want; `more` adds others.
-fn builder(more: impl FnOnce(&mut Builder)) -> Builder {
+pub(crate) fn builder(more: impl FnOnce(&mut Builder)) -> Builder {
     let mut driver = Builder::new();
     driver.function("DriverUnload", 0x28, |_| {});
     driver.function("DriverEntry", 0x28, |driver| {
@@ -209,7 +212,7 @@ fn passes_many_arguments() {
     bench.unload();
 }
 
-fn library(driver: &mut Builder) {
+pub(crate) fn library(driver: &mut Builder) {
     for (name, text) in [
         ("DllInitialize", b"initialize\0".as_slice()),
         ("DllUnload", b"unload\0"),
@@ -430,39 +433,6 @@ fn names_unknown_import_read() {
         });
     });
     bench.call("read", &[]);
-}
-
-fn refuses_bad_files() {
-    boot(Options::default());
-    let folder = TempDir::new().unwrap();
-    let refused = |change: fn(&mut Builder), says: &str| {
-        let mut driver = builder(|_| {});
-        change(&mut driver);
-        let path = driver.write(folder.path(), "bad.sys");
-        let text = Driver::load(&path).map(|_| ()).unwrap_err().to_string();
-        assert!(text.contains(says), "{text}");
-    };
-    refused(|driver| driver.machine = 0xAA64, "machine type 0xAA64");
-    refused(
-        |driver| driver.text_flags |= 0x8000_0000,
-        "section .text is writable and executable",
-    );
-    refused(
-        |driver| driver.characteristics |= 1,
-        "relocations are stripped",
-    );
-    let path = builder(|_| {}).write(folder.path(), "short.sys");
-    let file = std::fs::read(&path).unwrap();
-    std::fs::write(&path, &file[..0x80]).unwrap();
-    assert!(Driver::load(&path).is_err());
-    std::fs::write(&path, b"no driver").unwrap();
-    assert!(Driver::load(&path).is_err());
-    assert!(Driver::load(&folder.path().join("missing.sys")).is_err());
-    // A file cut off anywhere is refused or loaded, never a crash.
-    for length in (0..file.len()).step_by(97) {
-        std::fs::write(&path, &file[..length]).unwrap();
-        let _ = ntsim::image::load(&path);
-    }
 }
 
 fn reports_null_write() {
