@@ -54,6 +54,7 @@ mod services;
 mod short_lock;
 pub mod signal;
 pub mod stop;
+mod sync;
 mod tables;
 pub mod tcp;
 pub mod tdi;

@@ -3,45 +3,34 @@
 //! Who finds it taken spins, and soon lets other threads run; nobody is put to sleep, so nobody has to be woken, which is what
 //! a lock that can be slept on has to find out with a second locked instruction. For what every request passes through.
 
-use core::hint;
-use core::sync::atomic::{AtomicBool, Ordering};
+mod flag;
+
+use crate::sync::AtomicBool;
+use flag::Flag;
 use parking_lot::lock_api::{self, GuardSend};
 
 /// The lock with what it protects.
 pub(crate) type ShortLock<T> = lock_api::Mutex<RawShortLock, T>;
 
-/// How often one looks before one lets others run.
-const LOOKS: u32 = 64;
+/// The lock alone.
+pub(crate) struct RawShortLock(Flag);
 
-/// The lock alone: whether somebody has it.
-pub(crate) struct RawShortLock(AtomicBool);
-
-// SAFETY: Only one exchange finds that nobody has the lock; what its owner did is seen after the store that gives it back.
+// SAFETY: One has it at a time, and sees what those before did: `Flag`, of which the suite `models` tries every order.
 unsafe impl lock_api::RawMutex for RawShortLock {
-    const INIT: Self = Self(AtomicBool::new(false));
+    const INIT: Self = Self(Flag(AtomicBool::new(false)));
 
     type GuardMarker = GuardSend;
 
     fn lock(&self) {
-        while !self.try_lock() {
-            let mut looks = 0;
-            while self.0.load(Ordering::Relaxed) {
-                looks += 1;
-                if looks < LOOKS {
-                    hint::spin_loop();
-                } else {
-                    std::thread::yield_now();
-                }
-            }
-        }
+        self.0.lock();
     }
 
     fn try_lock(&self) -> bool {
-        !self.0.swap(true, Ordering::Acquire)
+        self.0.try_lock()
     }
 
     unsafe fn unlock(&self) {
-        self.0.store(false, Ordering::Release);
+        self.0.unlock();
     }
 }
 

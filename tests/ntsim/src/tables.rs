@@ -1,9 +1,12 @@
 //! Host tables by address that threads use at once without waiting for each other.
 
+mod list;
+
 use crate::short_lock::ShortLock;
+use crate::sync::AtomicPtr;
 use core::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher};
 use core::ptr;
-use core::sync::atomic::{AtomicPtr, Ordering};
+use list::List;
 use std::collections::HashMap;
 
 /// An odd number near 2⁶⁴ divided by the golden ratio: its multiples are spread evenly.
@@ -83,25 +86,18 @@ impl<K: Hash + Eq, V> Sharded<K, V> {
 /// Records by address that are made once and stay for ever, so that look-ups need no lock. A record itself says whether what
 /// was at its address is still there.
 pub(crate) struct Places<T: 'static, const BUCKETS: usize> {
-    buckets: [AtomicPtr<Node<T>>; BUCKETS],
-}
-
-/// One record of a bucket's list, which only grows, at its head.
-struct Node<T> {
-    address: usize,
-    next: *const Node<T>,
-    record: T,
+    buckets: [List<T>; BUCKETS],
 }
 
 impl<T: Default + Send + Sync, const BUCKETS: usize> Places<T, BUCKETS> {
     pub(crate) const fn new() -> Self {
         assert!(BUCKETS.is_power_of_two() && BUCKETS > 1);
         Self {
-            buckets: [const { AtomicPtr::new(ptr::null_mut()) }; BUCKETS],
+            buckets: [const { List(AtomicPtr::new(ptr::null_mut())) }; BUCKETS],
         }
     }
 
-    fn bucket(&self, address: usize) -> &AtomicPtr<Node<T>> {
+    fn bucket(&self, address: usize) -> &List<T> {
         let spread = (address as u64 >> 4).wrapping_mul(SPREAD);
         let index = spread >> (64 - BUCKETS.trailing_zeros());
         self.buckets
@@ -109,57 +105,26 @@ impl<T: Default + Send + Sync, const BUCKETS: usize> Places<T, BUCKETS> {
             .expect("the upper bits of a number are the number of a bucket")
     }
 
-    fn list(head: *const Node<T>) -> impl Iterator<Item = &'static Node<T>> {
-        // SAFETY: Heads and the members `next` are null or leaked boxes, which were whole before they were seen.
-        let node = |at: *const Node<T>| unsafe { at.as_ref::<'static>() };
-        core::iter::successors(node(head), move |last| node(last.next))
-    }
-
     /// The record of an address, if there ever was something.
     pub(crate) fn find(&self, address: usize) -> Option<&'static T> {
-        Self::list(self.bucket(address).load(Ordering::Acquire))
-            .find(|node| node.address == address)
-            .map(|node| &node.record)
+        self.bucket(address).find(address)
     }
 
     /// The record of an address.
     pub(crate) fn at(&self, address: usize) -> &'static T {
-        let bucket = self.bucket(address);
-        let mut head = bucket.load(Ordering::Acquire);
-        loop {
-            if let Some(known) = Self::list(head).find(|node| node.address == address) {
-                return &known.record;
-            }
-            let node = Box::into_raw(Box::new(Node {
-                address,
-                next: head,
-                record: T::default(),
-            }));
-            match bucket.compare_exchange(head, node, Ordering::AcqRel, Ordering::Acquire) {
-                // SAFETY: Never freed from here on.
-                Ok(_) => return &unsafe { &*node }.record,
-                Err(now) => {
-                    // SAFETY: Made above, and seen by nobody.
-                    drop(unsafe { Box::from_raw(node) });
-                    head = now;
-                }
-            }
-        }
+        self.bucket(address).at(address)
     }
 
     /// All records.
     pub(crate) fn all(&self) -> impl Iterator<Item = (usize, &'static T)> {
-        self.buckets
-            .iter()
-            .flat_map(|bucket| Self::list(bucket.load(Ordering::Acquire)))
-            .map(|node| (node.address, &node.record))
+        self.buckets.iter().flat_map(List::all)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use core::sync::atomic::AtomicUsize;
+    use core::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::Barrier;
 
     #[test]

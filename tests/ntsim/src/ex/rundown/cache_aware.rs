@@ -7,19 +7,23 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{ACTIVE, APC_RULE, DISPATCH_RULE, ONE, release_waited_for, too_often, wait_after};
+use super::protocol::{self, ACTIVE, Words};
+use super::{APC_RULE, DISPATCH_RULE, Waiting, finish, step};
 use crate::account::{self, Resource};
 use crate::arena::{self, Kind};
 use crate::fault::{self, FaultKind};
 use crate::gate::{Call, IrqlRule, Routine};
+use crate::irql;
 use crate::own::{self, Own};
 use crate::rules::Rules;
 use crate::thread::{self, PROCESSORS};
 
+/// Words of a block.
+const MOST_WORDS: usize = PROCESSORS as usize;
 /// Bytes from one word to the next: two cache lines, which are fetched in pairs.
 const STRIDE: usize = 128;
 /// Bytes of a block: what comes before the words, the words, and what it may take to align them.
-const SIZE: usize = STRIDE * (PROCESSORS as usize + 2);
+const SIZE: usize = STRIDE * (MOST_WORDS + 2);
 
 /// The routines of this file.
 pub const ROUTINES: &[Routine] = &[
@@ -92,7 +96,6 @@ pub const ROUTINES: &[Routine] = &[
 ];
 
 /// A block, by its address.
-#[derive(Clone, Copy)]
 struct Reference(usize);
 
 impl Reference {
@@ -100,43 +103,40 @@ impl Reference {
         Self(call.addr(0))
     }
 
-    /// The plain reference, which the block begins with.
-    fn plain(self) -> &'static AtomicU64 {
-        super::word(self.0)
-    }
-
-    fn count_word(self) -> &'static AtomicU64 {
+    /// What says how many words there are.
+    fn count_word(&self) -> &'static AtomicU64 {
         super::word(self.0 + size_of::<u64>())
     }
 
-    /// How many words there are.
-    fn count(self) -> usize {
-        let count = self.count_word().load(Ordering::Relaxed);
-        usize::try_from(count).map_or(1, |count| count.clamp(1, PROCESSORS as usize))
+    fn words(&self) -> impl Iterator<Item = &AtomicU64> {
+        (0..self.count()).map(|at| self.word(at))
     }
 
-    fn word(self, processor: usize) -> &'static AtomicU64 {
-        let first = (self.0 + 2 * size_of::<u64>()).next_multiple_of(STRIDE);
-        super::word(first + processor * STRIDE)
-    }
-
-    /// The word of this processor.
-    fn here(self) -> &'static AtomicU64 {
-        let processor = thread::current().processor.load(Ordering::Relaxed);
-        self.word(processor as usize % self.count())
-    }
-
-    fn words(self) -> impl Iterator<Item = &'static AtomicU64> {
-        (0..self.count()).map(move |at| self.word(at))
-    }
-
-    fn prepare(self) {
+    fn prepare(&self) {
         let count = if Rules::all().is_on() { 1 } else { PROCESSORS };
         self.count_word().store(count.into(), Ordering::Relaxed);
         for word in self.words() {
             word.store(0, Ordering::Relaxed);
         }
         self.plain().store(0, Ordering::Release);
+    }
+}
+
+impl Words for Reference {
+    /// The plain reference, which the block begins with.
+    fn plain(&self) -> &AtomicU64 {
+        super::word(self.0)
+    }
+
+    fn count(&self) -> usize {
+        // The block is the driver's, which may have written anything.
+        let count = self.count_word().load(Ordering::Relaxed);
+        usize::try_from(count).map_or(MOST_WORDS, |count| count.clamp(1, MOST_WORDS))
+    }
+
+    fn word(&self, at: usize) -> &AtomicU64 {
+        let first = (self.0 + 2 * size_of::<u64>()).next_multiple_of(STRIDE);
+        super::word(first + at * STRIDE)
     }
 }
 
@@ -150,54 +150,25 @@ fn reinitialize(call: &Call) -> u64 {
     initialize(call)
 }
 
+fn processor() -> usize {
+    thread::current().processor.load(Ordering::Relaxed) as usize
+}
+
 fn acquire(call: &Call, count: u32) -> u64 {
-    let step = ONE * u64::from(count);
-    let word = Reference::of(call).here();
-    let update = word.try_update(Ordering::AcqRel, Ordering::Acquire, |value| {
-        (value & ACTIVE == 0).then(|| value.wrapping_add(step))
-    });
-    u64::from(update.is_ok())
+    protocol::acquire_on(&Reference::of(call), processor(), step(count)).into()
 }
 
 fn release(call: &Call, count: u32) -> u64 {
-    let step = ONE * u64::from(count);
     let reference = Reference::of(call);
-    let word = reference.here();
-    let update = word.try_update(Ordering::AcqRel, Ordering::Acquire, |value| {
-        (value & ACTIVE == 0).then(|| value.wrapping_sub(step))
-    });
-    match update {
-        Ok(before) if before < step && reference.count() == 1 => too_often(reference.0, before),
-        Ok(_) => {}
-        Err(_) => release_waited_for(reference.0, step),
-    }
-    0
+    let released = protocol::release_on(&reference, processor(), step(count), &Waiting { call });
+    finish(reference.0, released)
 }
 
 fn wait(call: &Call) -> u64 {
     let reference = Reference::of(call);
-    let mut missing = None;
-    wait_after(call, reference.0, || {
-        let before = reference.plain().load(Ordering::Acquire);
-        if before & ACTIVE != 0 {
-            return before & !ACTIVE;
-        }
-        // Who finds a word active counts in the plain reference, for which it needs the lock that is held here.
-        let left = reference.words().fold(0_u64, |sum, word| {
-            let before = word.fetch_or(ACTIVE, Ordering::AcqRel);
-            sum.wrapping_add(before & !ACTIVE)
-        });
-        if left.cast_signed() < 0 {
-            missing = Some(left);
-            return 0;
-        }
-        reference.plain().store(left | ACTIVE, Ordering::Release);
-        left
-    });
-    if let Some(sum) = missing {
-        too_often(reference.0, sum);
-    }
-    0
+    irql::require_no_lock_to_wait("ExWaitForRundownProtectionReleaseCacheAware");
+    let waited = protocol::wait_on_all(&reference, &Waiting { call });
+    finish(reference.0, waited)
 }
 
 fn completed(call: &Call) -> u64 {

@@ -5,6 +5,7 @@
 //! dispatcher lock, so the word may be freed as soon as the wait has returned.
 
 pub mod cache_aware;
+mod protocol;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -14,9 +15,7 @@ use crate::irql::{self, APC_LEVEL, DISPATCH_LEVEL};
 use crate::own::{self, Own};
 use crate::stop::Stop;
 use parking_lot::Mutex;
-
-const ACTIVE: u64 = 1;
-const ONE: u64 = 2;
+use protocol::{ACTIVE, Dispatcher, ONE, TooOften};
 
 /// ExInitialize/WaitForRundownProtection: IRQL <= APC_LEVEL (their pages).
 const APC_RULE: IrqlRule = IrqlRule::Max(APC_LEVEL, Stop::verifier(0xe5));
@@ -41,25 +40,25 @@ pub const ROUTINES: &[Routine] = &[
         name: "ExAcquireRundownProtection",
         args: 1,
         irql: DISPATCH_RULE,
-        run: |call| acquire(call.addr(0), 1),
+        run: |call| acquire(call, 1),
     },
     Routine {
         name: "ExAcquireRundownProtectionEx",
         args: 2,
         irql: DISPATCH_RULE,
-        run: |call| acquire(call.addr(0), call.u32(1)),
+        run: |call| acquire(call, call.u32(1)),
     },
     Routine {
         name: "ExReleaseRundownProtection",
         args: 1,
         irql: DISPATCH_RULE,
-        run: |call| release(call.addr(0), 1),
+        run: |call| release(call, 1),
     },
     Routine {
         name: "ExReleaseRundownProtectionEx",
         args: 2,
         irql: DISPATCH_RULE,
-        run: |call| release(call.addr(0), call.u32(1)),
+        run: |call| release(call, call.u32(1)),
     },
     Routine {
         name: "ExWaitForRundownProtectionRelease",
@@ -110,88 +109,76 @@ fn require_run_down(call: &Call) {
     }
 }
 
-fn acquire(reference: usize, count: u32) -> u64 {
-    let step = ONE * u64::from(count);
-    let update = word(reference).try_update(Ordering::AcqRel, Ordering::Acquire, |value| {
-        (value & ACTIVE == 0).then(|| value.wrapping_add(step))
-    });
-    u64::from(update.is_ok())
+fn step(count: u32) -> u64 {
+    ONE * u64::from(count)
 }
 
-fn release(reference: usize, count: u32) -> u64 {
-    let step = ONE * u64::from(count);
-    let word = word(reference);
-    let mut value = word.load(Ordering::Acquire);
-    loop {
-        if value < step {
-            too_often(reference, value);
-        }
-        if value & ACTIVE != 0 {
-            release_waited_for(reference, step);
-            return 0;
-        }
-        match word.compare_exchange_weak(value, value - step, Ordering::AcqRel, Ordering::Acquire) {
-            Ok(_) => return 0,
-            Err(now) => value = now,
-        }
-    }
+fn acquire(call: &Call, count: u32) -> u64 {
+    protocol::acquire(word(call.addr(0)), step(count)).into()
 }
 
-fn too_often(reference: usize, value: u64) -> ! {
-    let text = format!(
-        "rundown reference {reference:#x} is released more often than acquired (word {value:#x})"
-    );
-    own::violation(Own::Rundown, [reference as u64, value, 0], text)
-}
-
-/// Releases once the run-down has begun: the word and the wake-up change in one hold.
-fn release_waited_for(reference: usize, step: u64) {
-    let mut state = dispatcher::lock();
-    let before = word(reference).fetch_sub(step, Ordering::AcqRel);
-    if before < step + ACTIVE {
-        drop(state);
-        too_often(reference, before);
-    }
-    if before - step == ACTIVE
-        && let Some((_, event)) = WAITERS
-            .lock()
-            .iter()
-            .find(|(waited, _)| *waited == reference)
-    {
-        state.signal(*event, 1);
-    }
+fn release(call: &Call, count: u32) -> u64 {
+    let reference = call.addr(0);
+    let released = protocol::release(word(reference), step(count), &Waiting { call });
+    finish(reference, released)
 }
 
 fn wait(call: &Call) -> u64 {
     let reference = call.addr(0);
-    wait_after(call, reference, || {
-        word(reference).fetch_or(ACTIVE, Ordering::AcqRel) & !ACTIVE
-    })
+    irql::require_no_lock_to_wait("ExWaitForRundownProtectionRelease");
+    let waited = protocol::wait(word(reference), &Waiting { call });
+    finish(reference, waited)
 }
 
-/// Waits until the word of a reference counts none. `begin` begins the run-down, under the dispatcher lock, and says how many
-/// references there are, in steps of two.
-fn wait_after(call: &Call, reference: usize, begin: impl FnOnce() -> u64) -> u64 {
-    irql::require_no_lock_to_wait("ExWaitForRundownProtectionRelease");
-    let event = HostEvent::manual();
-    {
-        let _state = dispatcher::lock();
-        if begin() == 0 {
-            return 0;
-        }
-        WAITERS.lock().push((reference, event.address()));
+fn finish(reference: usize, result: Result<(), TooOften>) -> u64 {
+    if let Err(TooOften(value)) = result {
+        let text = format!(
+            "rundown reference {reference:#x} is released more often than acquired (word {value:#x})"
+        );
+        own::violation(Own::Rundown, [reference as u64, value, 0], text);
     }
-    dispatcher::wait(
-        &[event.address()],
-        false,
-        Timeout::Never,
-        Sleep::Wanted,
-        call.caller(),
-    );
-    WAITERS
-        .lock()
-        .retain(|(_, waiting)| *waiting != event.address());
     0
+}
+
+/// A release or wait of the reference that is the first argument of the call.
+struct Waiting<'a> {
+    call: &'a Call,
+}
+
+impl Dispatcher for Waiting<'_> {
+    type Hold = dispatcher::Locked;
+    type Waiter = HostEvent;
+
+    fn lock(&self) -> dispatcher::Locked {
+        dispatcher::lock()
+    }
+
+    fn enlist(&self, _hold: &mut dispatcher::Locked) -> HostEvent {
+        let event = HostEvent::manual();
+        WAITERS.lock().push((self.call.addr(0), event.address()));
+        event
+    }
+
+    fn wake(&self, hold: &mut dispatcher::Locked) {
+        let reference = self.call.addr(0);
+        let waiters = WAITERS.lock();
+        if let Some((_, event)) = waiters.iter().find(|(waited, _)| *waited == reference) {
+            hold.signal(*event, 1);
+        }
+    }
+
+    fn sleep(&self, event: HostEvent) {
+        dispatcher::wait(
+            &[event.address()],
+            false,
+            Timeout::Never,
+            Sleep::Wanted,
+            self.call.caller(),
+        );
+        WAITERS
+            .lock()
+            .retain(|(_, waiting)| *waiting != event.address());
+    }
 }
 
 fn completed(call: &Call) -> u64 {
