@@ -162,7 +162,8 @@ mod tests {
         let mut grandchild = None;
         let result = lines(
             Command::new("sh").args(["-c", "sleep 1000 & echo $!; wait"]),
-            Duration::from_millis(300),
+            // Its first line has to come in this time too, on a busy host.
+            Duration::from_secs(5),
             |line| grandchild = line.parse::<u32>().ok(),
         );
         assert!(result.is_err());

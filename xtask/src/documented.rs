@@ -28,8 +28,8 @@ mod pages;
 mod table;
 mod world;
 
-/// How long a command may be silent.
-const SILENCE: Duration = Duration::from_secs(240);
+/// How long a command may be silent. Some build first, which is silent and takes long on a slow and busy host.
+const SILENCE: Duration = Duration::from_secs(1200);
 /// What a script of the table ends with where this host lacks what it needs.
 const NOT_HERE: i32 = 77;
 /// How much of a failed command's output is shown.

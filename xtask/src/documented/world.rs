@@ -15,7 +15,7 @@ use super::table;
 use crate::workspace;
 
 /// How long the server may take until it listens.
-const START_LIMIT: Duration = Duration::from_secs(10);
+const START_LIMIT: Duration = Duration::from_secs(60);
 /// A driver that is there after `cargo xtask build --all`.
 const SOME_DRIVER: &str = "target/drivers/c/queue.sys";
 /// The folder for what the commands count: the figures of the test command stay as they are.
