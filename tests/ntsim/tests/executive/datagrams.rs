@@ -127,7 +127,7 @@ pub(crate) fn perform(block: u64, irp: u64) -> (i32, u64) {
     result
 }
 
-/// Sends bytes to the peer, which answers with as many datagrams as it is asked for.
+/// Sends bytes to the peer, which answers with a datagram.
 pub(crate) fn ask(block: u64, text: &[u8]) {
     let target = information(get(block + PORT), [127, 0, 0, 1]);
     let irp = datagram(block, 9, copy(text), text.len() as u64, [target, 0, 0]);

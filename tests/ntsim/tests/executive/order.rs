@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ntsim::io::status;
@@ -159,6 +160,16 @@ fn is_in_order(buffer: u64, from: u64, length: u64) -> bool {
     (0..length).all(|index| u64::from(get8(buffer + index)) == (from + index) % 251)
 }
 
+/// Whether the server has sent everything: it is in the client's socket then.
+static SENT: AtomicBool = AtomicBool::new(false);
+
+/// Waits, in real time, until the server has sent everything.
+fn until_sent() {
+    while !SENT.load(Ordering::SeqCst) {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
 /// Serves the bytes in pieces, after the client has said something if it is asked first; then waits for its end.
 fn serve_bytes(pieces: &'static [usize], ask_first: bool) -> u64 {
     serve(move |mut stream: TcpStream| {
@@ -173,6 +184,7 @@ fn serve_bytes(pieces: &'static [usize], ask_first: bool) -> u64 {
             rest = later;
             std::thread::sleep(Duration::from_millis(100));
         }
+        SENT.store(true, Ordering::SeqCst);
         drop(stream.read(&mut [0]));
     })
 }
@@ -248,6 +260,7 @@ fn refused_twice() {
         let block = connected(port, REFUSE);
         wait(block + RECEIVED);
         // More arrives meanwhile, and nothing is told.
+        until_sent();
         pause(2);
         assert_eq!(nt("KeReadStateEvent", &[block + RECEIVED]), 0);
         let buffer = pool(SIZE);
@@ -291,7 +304,7 @@ fn filled() {
     code!(code, port, {
         let block = connected(port, REFUSE);
         // All three pieces are there: one completion, although each came by itself.
-        pause(1);
+        until_sent();
         let buffer = pool(2 * SIZE);
         assert_eq!(transfer(block, 8, buffer, 700), (0, 700));
         // More room than data: it does not wait.

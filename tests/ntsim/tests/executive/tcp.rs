@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -316,7 +317,7 @@ fn abort() {
     });
     system(code, port);
     let seen = receiver
-        .recv_timeout(Duration::from_secs(5))
+        .recv_timeout(Duration::from_secs(60))
         .expect("the server saw the end");
     assert_eq!(seen, Err(std::io::ErrorKind::ConnectionReset));
     nothing_left();
@@ -343,6 +344,7 @@ fn reset() {
 }
 
 fn half_close() {
+    static TRIED: AtomicBool = AtomicBool::new(false);
     code!(code, port, {
         let block = connected(port, TAKE_ALL);
         assert_eq!(disconnect(block, 4), 0);
@@ -350,6 +352,7 @@ fn half_close() {
             transfer(block, 7, pool(16), 16).0,
             status::INVALID_DEVICE_STATE
         );
+        TRIED.store(true, Ordering::SeqCst);
         wait(block + DISCONNECTED);
         assert_eq!((get(block + BYTES), get(block + FLAGS)), (9, 4));
         close(block)
@@ -358,8 +361,10 @@ fn half_close() {
     let port = serve(|mut stream| {
         let mut all = Vec::new();
         stream.read_to_end(&mut all).expect("the release is seen");
-        // Time for the client to try a send on the half that it closed.
-        thread::sleep(Duration::from_millis(200));
+        // The client tries a send on the half that it closed, before it hears more.
+        while !TRIED.load(Ordering::SeqCst) {
+            thread::sleep(Duration::from_millis(1));
+        }
         stream.write_all(b"still yes").expect("written");
     });
     system(code, port);
@@ -444,7 +449,8 @@ fn large() {
     system(code, port);
     let took = begun.elapsed();
     eprintln!("64 MiB each way: {took:?}");
-    assert!(took < Duration::from_secs(20), "{took:?}");
+    // It takes a second or two; the host may be slow and busy.
+    assert!(took < Duration::from_secs(120), "{took:?}");
     nothing_left();
 }
 

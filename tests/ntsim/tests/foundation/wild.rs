@@ -16,7 +16,7 @@ const SEEDS: u64 = 2;
 /// Calls of one seed, as long as the machine runs.
 const CALLS: u64 = 24;
 /// Real time of one machine.
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(120);
 
 /// SplitMix64.
 fn next(state: &mut u64) -> u64 {
