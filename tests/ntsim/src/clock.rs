@@ -13,8 +13,10 @@ use parking_lot::Condvar;
 use crate::dispatcher::{self, Deadline, Locked, STATUS_TIMEOUT, Sleep, hang, lock};
 use crate::explore;
 
-/// How long (real time) a hang must last before it is reported: the hand-over between threads of the host is not atomic.
-const HANG_GRACE: Duration = Duration::from_millis(300);
+/// How often, and how far apart (real time), a hang is looked for again before it is reported: the hand-over between threads of the
+/// host is not atomic. Counted in looks, as a host that is busy, or stands still for a while, lets nobody go on in the meantime.
+const HANG_LOOKS: u32 = 20;
+const HANG_LOOK: Duration = Duration::from_millis(25);
 
 /// How long (in 100 ns units) the clock sleeps at most while something runs: so long it need not hear of later deadlines.
 const LONGEST_SLEEP: u64 = 10_000_000;
@@ -100,7 +102,7 @@ pub fn cancel(key: (u64, u64)) -> bool {
 
 fn run() {
     crate::signal::is_the_clock();
-    let mut quiet_since: Option<Instant> = None;
+    let mut quiet_looks = 0;
     let mut state = lock();
     loop {
         let now = interrupt_time();
@@ -109,12 +111,12 @@ fn run() {
         {
             let deadline = entry.remove();
             state = fire(state, deadline);
-            quiet_since = None;
+            quiet_looks = 0;
             continue;
         }
         let next = state.deadlines.first_key_value().map(|(key, _)| key.0);
         if !state.is_quiet() {
-            quiet_since = None;
+            quiet_looks = 0;
             let until = next.map_or(now + LONGEST_SLEEP, |next| next.min(now + LONGEST_SLEEP));
             state.clock_sleeps_until = Some(until);
             let left = Duration::from_nanos((until - now).saturating_mul(100));
@@ -130,10 +132,14 @@ fn run() {
             state.sleep(&CHANGED);
             continue;
         }
-        let since = *quiet_since.get_or_insert_with(Instant::now);
-        match HANG_GRACE.checked_sub(since.elapsed()) {
-            Some(left) if !left.is_zero() => state.sleep_for(&CHANGED, left),
-            _ => report(&state),
+        if quiet_looks == HANG_LOOKS {
+            report(&state);
+        }
+        if state.sleep_for(&CHANGED, HANG_LOOK) {
+            quiet_looks += 1;
+        } else {
+            // Somebody has run, if only to find nothing to do.
+            quiet_looks = 0;
         }
     }
 }

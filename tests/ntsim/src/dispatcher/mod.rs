@@ -123,9 +123,9 @@ impl Locked {
         on.wait(&mut self.0);
     }
 
-    /// As [`Self::sleep`], for a limited real time.
-    pub(crate) fn sleep_for(&mut self, on: &Condvar, limit: std::time::Duration) {
-        on.wait_for(&mut self.0, limit);
+    /// As [`Self::sleep`], for a limited real time; whether it was over.
+    pub(crate) fn sleep_for(&mut self, on: &Condvar, limit: std::time::Duration) -> bool {
+        on.wait_for(&mut self.0, limit).timed_out()
     }
 }
 
@@ -247,6 +247,11 @@ impl State {
                 .map(|timer| (*timer, RUNNING_TIMER))
         })
     }
+}
+
+/// Whether anyone but the calling thread runs, or is about to.
+pub(crate) fn others_run() -> bool {
+    lock().runnable > 1
 }
 
 /// Tells whether someone waits for an object in a memory range, or a timer in it runs: then the memory must not be freed.

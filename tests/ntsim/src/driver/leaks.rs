@@ -14,8 +14,10 @@ use crate::thread;
 use core::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-/// Real time that the kernel's own workers get to finish.
+/// Real time that the kernel's own workers get to finish once no thread runs any more, ...
 const PATIENCE: Duration = Duration::from_millis(300);
+/// ... and as long as one does: a busy host may let it wait.
+const PATIENCE_WITH_OTHERS: Duration = Duration::from_secs(20);
 
 /// Device objects of a driver that is going away.
 pub(super) fn check_devices(image: &Image, object: DriverObject) {
@@ -59,14 +61,18 @@ pub(super) fn check_stacks(image: &Image) {
 /// Everything that the account still lists for the image.
 pub(super) fn check(image: &Image) {
     // Deletions that were put off to worker threads of the kernel are on their way.
-    let patience = Instant::now();
+    let begun = Instant::now();
+    let mut alone_since = begun;
     while account::counts(Some(image)) != account::Counts::default()
-        && patience.elapsed() < PATIENCE
+        && alone_since.elapsed() < PATIENCE
     {
         if crate::explore::on() {
             crate::explore::pause();
-        } else {
-            std::thread::sleep(Duration::from_millis(1));
+            continue;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+        if crate::dispatcher::others_run() && begun.elapsed() < PATIENCE_WITH_OTHERS {
+            alone_since = Instant::now();
         }
     }
     // ETW would call into the image that is gone.

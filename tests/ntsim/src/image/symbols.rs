@@ -13,7 +13,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 /// Longest time that a report waits for the names.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Bytes that the last function of a symbol table is believed to have.
 const LAST_BYTES: u32 = 0x1000;
