@@ -1,13 +1,18 @@
 //! Services of a session: what its service manager is told, by Wine's own `sc`.
 
-use std::time::Duration;
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::Session;
 
 /// What one command to the service manager may take.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(300);
+/// How often a service between two states is looked at.
+const POLL: Duration = Duration::from_millis(100);
 
 /// The state of a service.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,7 +48,7 @@ impl Session {
     /// It does not run afterwards.
     pub fn start_service(&self, name: &str) -> Result<()> {
         let told = self.run("sc", ["start", name], LIMIT)?;
-        let state = self.state(name)?;
+        let state = self.settled(name)?;
         ensure!(
             state == State::Running,
             "{name} does not start, its state is {state:?}:\n{}\n{}",
@@ -60,7 +65,7 @@ impl Session {
     /// It is not stopped afterwards.
     pub fn stop_service(&self, name: &str) -> Result<()> {
         self.run("sc", ["stop", name], LIMIT)?;
-        let state = self.state(name)?;
+        let state = self.settled(name)?;
         ensure!(
             state == State::Stopped,
             "{name} does not stop, its state is {state:?}:\n{}",
@@ -76,6 +81,18 @@ impl Session {
     /// The service manager refuses.
     pub fn delete_service(&self, name: &str) -> Result<()> {
         self.sc(&["delete", name])
+    }
+
+    /// The state of a service, which may still be on its way to it: a start or a stop does not always wait for its end.
+    fn settled(&self, name: &str) -> Result<State> {
+        let deadline = Instant::now() + LIMIT;
+        loop {
+            let state = self.state(name)?;
+            if !matches!(state, State::Other(_)) || Instant::now() > deadline {
+                return Ok(state);
+            }
+            thread::sleep(POLL);
+        }
     }
 
     /// The state of a service.

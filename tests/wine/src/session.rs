@@ -17,9 +17,9 @@ use crate::Wine;
 /// How often a running program is looked at.
 const POLL: Duration = Duration::from_millis(20);
 /// What making a prefix may take: it is 700 MB of copies.
-const LIMIT_OF_BOOT: Duration = Duration::from_secs(180);
+const LIMIT_OF_BOOT: Duration = Duration::from_secs(900);
 /// What ending a server may take.
-const LIMIT_OF_END: Duration = Duration::from_secs(60);
+const LIMIT_OF_END: Duration = Duration::from_secs(300);
 
 /// Drivers' messages, unimplemented routines, failures; never traces, which change what happens.
 const DEBUG: &str = "-all,warn+debugstr,err+all";

@@ -21,7 +21,7 @@ use super::{Bench, image, place, place_on_shim, place_shim, table, vectors};
 /// The section that Windows would choose; Wine does not look at the version in its name, so it is told.
 const SECTION: &str = "DefaultInstall.NTamd64.10.0...19041";
 /// What one program may take.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(300);
 /// How often the service starts and stops.
 const ROUNDS: u32 = 3;
 /// Vectors that drive the installed service: a disconnect, a tear-down, a send, a receive.

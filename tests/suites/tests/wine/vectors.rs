@@ -17,7 +17,7 @@ pub(crate) const PROGRAM: &str = r"C:\rxcectl.exe";
 /// The drivers of one process: their group.
 const GROUP: &str = "Network";
 /// What all vectors may take on Wine. They take half a minute; most of it they wait.
-const LIMIT: Duration = Duration::from_secs(300);
+const LIMIT: Duration = Duration::from_secs(900);
 /// Least number of vectors that must pass on Wine: a kernel on which nothing is possible agrees with any.
 const LEAST: usize = 120;
 /// Least number of vectors whose callbacks are compared.
