@@ -79,7 +79,7 @@ fn succeeds(profile: &str, name: &str) -> Result<(), Failed> {
 
 fn run(profile: &str, task: &str) -> Result<Output> {
     Command::new("timeout")
-        .args(["--kill-after=5", "90"])
+        .args(["--kill-after=5", "600"])
         .arg(env::current_exe()?)
         .env(TASK, task)
         .env(PROFILE, profile)

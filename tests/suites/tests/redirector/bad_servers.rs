@@ -29,6 +29,9 @@ pub(crate) const ALL: &[Scenario] = &[
     ("a_server_that_is_killed", killed),
 ];
 
+/// How long an answer may take in these machines: far more than a server that answers needs on a busy host.
+const EXCHANGE_SECONDS: u32 = 4;
+
 /// The status with which an open of a file of this server fails.
 fn status_of(port: u16) -> Result<NtStatus> {
     let path = named(&format!("127.0.0.1@{port}"), "tree", r"\file");
@@ -40,7 +43,7 @@ fn status_of(port: u16) -> Result<NtStatus> {
 
 fn with(profile: &str, answer: fn(&mut TcpStream) -> Result<()>, wanted: &[i32]) -> Result<()> {
     let port = serve(answer)?;
-    crate::machine::set_exchange_seconds(1);
+    crate::machine::set_exchange_seconds(EXCHANGE_SECONDS);
     let redirector = Redirector::started(profile)?;
     let NtStatus(status) = status_of(port)?;
     ensure!(wanted.contains(&status), "{}", status::name(status));
@@ -101,7 +104,7 @@ fn falls_silent(profile: &str) -> Result<()> {
 
 /// A late answer makes the session useless: the next open makes another one, which here answers.
 fn replaced(profile: &str) -> Result<()> {
-    crate::machine::set_exchange_seconds(1);
+    crate::machine::set_exchange_seconds(EXCHANGE_SECONDS);
     let redirector = Redirector::started(profile)?;
     let port = scripted::serve_after_silence(Kind::Tgetattr)?;
     let server = format!("127.0.0.1@{port}");

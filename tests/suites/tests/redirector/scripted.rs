@@ -4,7 +4,10 @@ use std::{
     collections::BTreeSet,
     io::Write as _,
     net::{Shutdown, TcpListener, TcpStream},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
     time::Duration,
 };
@@ -52,6 +55,14 @@ pub(crate) enum Trick {
     Refusal(u32),
     /// This body behind the right header.
     Body(&'static [u8]),
+}
+
+/// How many requests have got no answer.
+static SILENCES: AtomicUsize = AtomicUsize::new(0);
+
+/// How many requests servers of this process have not answered, on purpose.
+pub(crate) fn silences() -> usize {
+    SILENCES.load(Ordering::SeqCst)
 }
 
 /// The fids that a server has, and which of them are the directory.
@@ -158,7 +169,10 @@ fn play(stream: &mut TcpStream, trick: Trick, asked: &[u8], right: &[u8]) -> Res
     let (kind, tag) = (right[4], u16::from_le_bytes([right[5], right[6]]));
     let half = &right[..right.len() / 2];
     match trick {
-        Trick::Silence => linger(stream)?,
+        Trick::Silence => {
+            SILENCES.fetch_add(1, Ordering::SeqCst);
+            linger(stream)?;
+        }
         Trick::HalfThenSilence => {
             stream.write_all(half)?;
             linger(stream)?;

@@ -28,8 +28,8 @@ pub(crate) const ALL: &[Scenario] = &[
 /// The seed of the tree, and how many files and directories it has.
 const SEED: u64 = 0x9_2000;
 const FILES: usize = 3300;
-/// Most that a walk may take, of real time.
-const LIMIT: Duration = Duration::from_secs(60);
+/// Most that a walk may take, of real time: many times what it takes, for busy hosts.
+const LIMIT: Duration = Duration::from_secs(300);
 /// After how many files the server is killed.
 const HALF: usize = 400;
 /// Threads that read while the server dies.
