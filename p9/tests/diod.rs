@@ -54,7 +54,7 @@ impl Server {
     }
 
     fn connect(&self) -> Client {
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + Duration::from_secs(60);
         loop {
             match TcpStream::connect(("127.0.0.1", self.port)) {
                 Ok(stream) => return Client { stream, tag: 0 },

@@ -121,7 +121,7 @@ fn concerns(driver: &Described, task: &str) -> bool {
 
 fn parent(driver: &Described, task: &str) -> Result<(), Failed> {
     let output = Command::new("timeout")
-        .args(["--kill-after=5", "120"])
+        .args(["--kill-after=5", "600"])
         .arg(env::current_exe()?)
         .env(TASK, task)
         .env(DRIVER, driver.name)

@@ -75,7 +75,7 @@ fn main() -> ExitCode {
 
 fn parent(profile: &str, name: &str) -> Result<(), Failed> {
     let output = Command::new("timeout")
-        .args(["--kill-after=5", "60"])
+        .args(["--kill-after=5", "600"])
         .arg(env::current_exe()?)
         .env(SCENARIO, name)
         .env(IMAGES, suites::machine::images(profile))

@@ -43,7 +43,7 @@ const CLIENTS: [(&str, &[&str]); 4] = [
     ("c-skeleton-small", &["release"]),
 ];
 /// Seconds of real time that one scenario gets.
-const LIMIT: &str = "120";
+const LIMIT: &str = "600";
 
 /// A scenario: what a machine does with a server.
 #[derive(Clone, Copy)]

@@ -57,7 +57,7 @@ const AFTERWARDS: [&str; 16] = [
 /// Tells a child process where the images are.
 const IMAGES: &str = "RULES_IMAGES";
 /// Real time that one rule gets.
-const LIMIT: Duration = Duration::from_secs(90);
+const LIMIT: Duration = Duration::from_secs(600);
 /// The driver, and the name of its second copy.
 const DRIVER: &str = "breaker.sys";
 const BELOW: &str = "below.sys";

@@ -64,7 +64,7 @@ fn main() -> ExitCode {
 fn parent(profile: &str, name: &str) -> Result<(), Failed> {
     let images = suites::machine::images(profile);
     let output = Command::new("timeout")
-        .args(["--kill-after=5", "60"])
+        .args(["--kill-after=5", "600"])
         .arg(env::current_exe()?)
         .env(SCENARIO, name)
         .env(IMAGES, images)

@@ -35,7 +35,7 @@ const POINTS: &str = "points ";
 /// Most storms in one machine until no call stack is new.
 const MOST_REPEATS: u32 = 40;
 /// Real time that one storm gets.
-const LIMIT: Duration = Duration::from_secs(300);
+const LIMIT: Duration = Duration::from_secs(900);
 
 /// A storm that the test command runs.
 #[derive(Clone, Copy)]

@@ -22,7 +22,7 @@ const CASES: u64 = 600;
 /// Where they come from.
 const FIRST_SEED: u64 = 0xF022_0002;
 /// How long a child may take: a loader that runs for ever is a finding.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// The images that are changed, of different toolchains.
 fn images() -> Vec<PathBuf> {

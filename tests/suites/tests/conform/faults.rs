@@ -21,7 +21,7 @@ const RECORD: &str = "CONFORM_RECORD";
 /// More call stacks than any vector has.
 const MOST: u32 = 400;
 /// Real time that what was put off gets to come to its end.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Vectors that are not run so, and why.
 const EXEMPT: &[(&str, &str)] = &[

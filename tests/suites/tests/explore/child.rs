@@ -17,7 +17,7 @@ pub(crate) const ROUNDS: &str = "EXPLORE_ROUNDS";
 /// The last line of a child that found nothing begins with this; then come a [`super::find::Progress`]'s fields.
 pub(crate) const DONE: &str = "done:";
 /// Real time that a process gets.
-const LIMIT: Duration = Duration::from_secs(600);
+const LIMIT: Duration = Duration::from_secs(900);
 
 fn variable(name: &str) -> Result<String> {
     env::var(name).with_context(|| format!("{name} is not set"))

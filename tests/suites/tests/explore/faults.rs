@@ -33,7 +33,7 @@ const NOTHING_CAN_FAIL: [&str; 5] = [
 /// More rounds than any duel needs.
 const MOST: u32 = 2000;
 /// Real time that a duel gets.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_secs(600);
 
 /// One for each duel of the engine.
 pub(crate) fn trials() -> impl Iterator<Item = Trial> {

@@ -22,7 +22,7 @@ pub(crate) const PROGRAMS: &str = "FUZZ_PROGRAMS";
 /// And which images.
 const IMAGES: &str = "FUZZ_IMAGES";
 /// Real time that one machine gets.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_secs(600);
 
 /// What programs did, by [`FuzzCount`].
 #[derive(Clone, Copy, Default)]

@@ -14,7 +14,7 @@ pub(crate) const RELEASE: u32 = 4;
 /// Flags of the disconnect callback: the connection is gone.
 pub(crate) const ABORT: u32 = 2;
 /// Nothing more is expected for so long before a test gives up, in milliseconds of real time.
-const PATIENCE: u32 = 20_000;
+const PATIENCE: u32 = 60_000;
 
 /// A session. Dropping it closes the handle, and so whatever was not torn down.
 pub(crate) struct Client(File);

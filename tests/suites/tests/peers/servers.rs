@@ -16,7 +16,7 @@ use rustix::process::{Pid, Signal, WaitOptions};
 use tempfile::TempDir;
 
 /// How long a server may take until it answers.
-const START_LIMIT: Duration = Duration::from_secs(20);
+const START_LIMIT: Duration = Duration::from_secs(60);
 /// Length of the file that [`Which::Webfs`] serves as `/big.bin`.
 pub(crate) const BIG: usize = 4_000_003;
 /// The file that it serves as `/small.txt`.

@@ -32,7 +32,7 @@ pub(crate) const TESTS: &[Task] = &[
 /// Runs this program as a machine of its own.
 pub(crate) fn parent(task: &str) -> Result<(), Failed> {
     let output = Command::new("timeout")
-        .args(["--kill-after=5", "180"])
+        .args(["--kill-after=5", "600"])
         .arg(env::current_exe()?)
         .env(TASK, task)
         .output()?;

@@ -37,7 +37,7 @@ struct Ran {
 
 fn rxcectl(arguments: &[&str]) -> Result<Ran, Failed> {
     let output = Command::new("timeout")
-        .args(["--kill-after=5", "180"])
+        .args(["--kill-after=5", "600"])
         .arg(env!("CARGO_BIN_EXE_rxcectl-ntsim"))
         .args(arguments)
         .env("RXCECTL_IMAGES", images("debug"))

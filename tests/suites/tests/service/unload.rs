@@ -20,7 +20,7 @@ const LAST_CALL: &str = "ExReleaseRundownProtectionCacheAware";
 /// Nobody answers there.
 const PORT: u16 = 9;
 /// Real time that the completion gets.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Where the completion routine is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

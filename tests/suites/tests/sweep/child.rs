@@ -12,7 +12,7 @@ use ntsim::{File, Options, TraceMode, fault};
 use crate::{ANSWERS, FAILED, POINTS, TWICE, start};
 
 /// Real time that one scenario gets.
-const LIMIT: Duration = Duration::from_secs(240);
+const LIMIT: Duration = Duration::from_secs(900);
 /// More points than any scenario has.
 const MOST: u32 = 1000;
 /// How failing requests end, in turn: STATUS_LINK_FAILED, _INSUFFICIENT_RESOURCES, _CONNECTION_ABORTED, _CANCELLED and
