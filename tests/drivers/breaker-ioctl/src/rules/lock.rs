@@ -56,7 +56,7 @@ const RULES: &[Rule] = &[
     rule("work_item_changes_apcs", "a callback returns with other APC counts", own(0x6), OWN, "irql/mod.rs"),
     rule("thread_ends_at_raised_irql", "a system thread ends above `PASSIVE_LEVEL`", c4(0x2001C), DDI, "ps.rs"),
     alone("thread_stays_at_dispatch", "a thread stays at `DISPATCH_LEVEL` for ever, and another wants its processor", plain(0x133), "bug check 0x133", "irql/processors.rs"),
-    rule("rundown_released_too_often", "a rundown reference released too often", own(0x2), OWN, "ex/rundown.rs"),
-    rule("rundown_started_twice", "a rundown reference initialised again before it is run down", own(0x2), OWN, "ex/rundown.rs"),
-    rule("rundown_misaligned", "memory that cannot be a rundown reference", own(0x1), OWN, "ex/rundown.rs"),
+    rule("rundown_released_too_often", "a rundown reference released too often", own(0x2), OWN, "ex/rundown/mod.rs"),
+    rule("rundown_started_twice", "a rundown reference initialised again before it is run down", own(0x2), OWN, "ex/rundown/mod.rs"),
+    rule("rundown_misaligned", "memory that cannot be a rundown reference", own(0x1), OWN, "ex/rundown/mod.rs"),
 ];

@@ -40,5 +40,5 @@ const RULES: &[Rule] = &[
     on(Machine::GuardInFront, rule("pool_underrun_at_once", "a touch in front of a block, where special pool guards the start (\"verify start\")", plain(0xD6), SPECIAL, "signal/fault.rs")),
     rule("pool_use_after_free", "a touch of freed memory", plain(0xD5), SPECIAL, "signal/fault.rs"),
     rule("pool_use_after_free_by_the_kernel", "freed memory given to a kernel routine", plain(0xD5), SPECIAL, "signal/fault.rs"),
-    alone("rundown_free_of_another", "`ExFreeCacheAwareRundownProtection` of something else", own(0x1), OWN, "ex/rundown.rs"),
+    alone("rundown_free_of_another", "`ExFreeCacheAwareRundownProtection` of something else", own(0x1), OWN, "ex/rundown/cache_aware.rs"),
 ];
