@@ -15,7 +15,7 @@
 #define BAD_STRING 9     /* a malformed name in a Zw call: security checks */
 #define IMPATIENT 10     /* takes a request for completed when IoCallDriver returns: force pending I/O */
 #define OVERLAP 12       /* memcpy of overlapping blocks: miscellaneous checks */
-#define WRONG_IRQL 18    /* compares strings at DISPATCH_LEVEL: DDI compliance checking */
+#define WRONG_IRQL 18    /* enters a guarded region at DISPATCH_LEVEL: DDI compliance checking */
 #define EXECUTABLE 26    /* executable pool: code integrity checks */
 
 #ifndef DEFECT
@@ -130,7 +130,8 @@ static NTSTATUS Harm(DEVICE_OBJECT *Device, UNICODE_STRING *Path)
     KIRQL Irql;
 
     KeRaiseIrql(DISPATCH_LEVEL, &Irql);
-    RtlCompareUnicodeString(&Name, &Name, TRUE);
+    KeEnterGuardedRegion();
+    KeLeaveGuardedRegion();
     KeLowerIrql(Irql);
 #elif DEFECT == EXECUTABLE
     PVOID Block = ExAllocatePoolWithTag(NonPagedPool, 32, TAG);

@@ -16,7 +16,7 @@ use crate::stop::{self, Stop};
 use crate::thread;
 
 const PASSIVE: IrqlRule = IrqlRule::Exactly(PASSIVE_LEVEL, Stop::verifier(0x2001c));
-const APC: IrqlRule = IrqlRule::Max(APC_LEVEL, Stop::verifier(0x20006));
+const APC: IrqlRule = IrqlRule::Max(APC_LEVEL, Stop::verifier(0xe5));
 
 /// The routines of this file.
 pub const ROUTINES: &[Routine] = &[
@@ -95,7 +95,7 @@ pub const ROUTINES: &[Routine] = &[
     Routine {
         name: "RtlGetVersion",
         args: 1,
-        irql: IrqlRule::Max(PASSIVE_LEVEL, Stop::verifier(0x20008)),
+        irql: IrqlRule::Max(PASSIVE_LEVEL, Stop::verifier(0xe5)),
         run: rtl_version,
     },
     Routine {

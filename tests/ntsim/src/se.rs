@@ -12,8 +12,8 @@ use crate::mem::poke;
 use crate::own::{self, Own};
 use crate::stop::Stop;
 
-const APC: IrqlRule = IrqlRule::Max(APC_LEVEL, Stop::verifier(0x20006));
-const PASSIVE: IrqlRule = IrqlRule::Max(PASSIVE_LEVEL, Stop::verifier(0x20008));
+const APC: IrqlRule = IrqlRule::Max(APC_LEVEL, Stop::verifier(0xe5));
+const PASSIVE: IrqlRule = IrqlRule::Max(PASSIVE_LEVEL, Stop::verifier(0xe5));
 
 /// The routines of this file.
 pub const ROUTINES: &[Routine] = &[

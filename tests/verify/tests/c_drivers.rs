@@ -58,7 +58,7 @@ const DEFECTS: &[Defect] = &[
     defect(
         "careless-irql.sys",
         0x2_0000 | 0x8_0000,
-        "stop 0xC4/0x20008",
+        "stop 0xC4/0x20010",
     ),
     defect("careless-executable.sys", 0x200_0000, "stop 0xC4/0x2000"),
 ];

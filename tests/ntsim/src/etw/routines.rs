@@ -9,7 +9,7 @@ use crate::mem::{peek, poke, read_bytes};
 use crate::stop::{self, Stop};
 use core::sync::atomic::Ordering;
 
-const PASSIVE: IrqlRule = IrqlRule::Max(PASSIVE_LEVEL, Stop::verifier(0x20008));
+const PASSIVE: IrqlRule = IrqlRule::Max(PASSIVE_LEVEL, Stop::verifier(0xe5));
 
 /// The routines of this file. "You can call EtwWrite at any IRQL. However, when IRQL is greater than APC_LEVEL, any data passed … must
 /// not be pageable": special pool sees to that.

@@ -51,6 +51,7 @@ fn take(irp: Irp, life: &mut Life, caller: usize) {
         Phase::Freed => violation(0x03, irp, "IoCallDriver with a freed IRP"),
         Phase::Idle => {
             life.phase = Phase::Sent;
+            life.was_sent = true;
             life.sendings.clear();
         }
         Phase::Sent => {

@@ -93,14 +93,17 @@ pub fn complete(irp: Irp, caller: usize) {
         let handed_back = caller != 0 && irp.current_location().get() <= irp.stack_count().get();
         if life.phase == Phase::Idle && handed_back {
             life.phase = Phase::Sent;
+            life.was_sent = true;
             life.sendings.clear();
         }
         if life.phase != Phase::Sent {
+            let was_sent = life.was_sent;
             drop(life);
-            let text = format!(
-                "IoCompleteRequest of {:#x}, which is with its owner: completed twice, or never sent",
-                irp.0
-            );
+            if !was_sent {
+                let text = format!("IoCompleteRequest of {:#x}, which was never sent", irp.0);
+                enforce(0x239, irp, text);
+            }
+            let text = format!("IoCompleteRequest of {:#x}, which is with its owner", irp.0);
             stop::bug_check(0x44, [irp.0 as u64, 0, 0, 0], text);
         }
     }

@@ -119,6 +119,8 @@ pub(crate) struct Life {
     pub(crate) phase: Phase,
     pub(crate) origin: Origin,
     pub(crate) caller: usize,
+    /// Somebody sent it.
+    pub(crate) was_sent: bool,
     pub(crate) sendings: Vec<Sending>,
 }
 
@@ -235,6 +237,7 @@ fn insert(irp: Irp, origin: Origin, caller: usize) {
         life.phase = Phase::Idle;
         life.origin = origin;
         life.caller = caller;
+        life.was_sent = false;
         life.sendings.clear();
         packet.surrogate.store(0, Ordering::Release);
         packet.live.store(true, Ordering::Release);

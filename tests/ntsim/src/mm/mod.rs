@@ -88,13 +88,13 @@ pub const ROUTINES: &[Routine] = &[
     Routine {
         name: "ProbeForRead",
         args: 3,
-        irql: AT_APC,
+        irql: PROBE,
         run: query::probe_for_read,
     },
     Routine {
         name: "ProbeForWrite",
         args: 3,
-        irql: AT_APC,
+        irql: PROBE,
         run: query::probe_for_read,
     },
     Routine {
@@ -140,7 +140,9 @@ pub const DATA: &[Datum] = &[
 ];
 
 const AT_DISPATCH: IrqlRule = IrqlRule::Max(2, Stop::verifier(0xe5));
-const AT_APC: IrqlRule = IrqlRule::Max(1, Stop::verifier(0x20006));
+/// The two halves of spec/verifier.md §3: probes, and what else the memory manager does up to `APC_LEVEL`.
+const PROBE: IrqlRule = IrqlRule::Max(1, Stop::verifier(0x20006));
+const AT_APC: IrqlRule = IrqlRule::Max(1, Stop::verifier(0x20019));
 
 fn nothing(_: &Call) -> u64 {
     0

@@ -11,7 +11,7 @@ use crate::stop::Stop;
 pub use crt::ROUTINES as CRT_ROUTINES;
 pub use string::text;
 
-const PASSIVE: IrqlRule = IrqlRule::Max(0, Stop::verifier(0x20008));
+const PASSIVE: IrqlRule = IrqlRule::Max(0, Stop::verifier(0xe5));
 const ANY: IrqlRule = IrqlRule::Any;
 
 /// Routines of this module. The comparing string routines are pageable ("RtlCompareUnicodeString": `PASSIVE_LEVEL`).

@@ -54,7 +54,7 @@ const RULES: &[Rule] = &[
     rule("irp_nobody_keeps", "an IRP of `IoAllocateIrp` completed to the end: nobody kept it", own(0xC), OWN, COMPLETE),
     rule("irp_completed_as_pending", "completed with `STATUS_PENDING`", c9(0x06), IO, COMPLETE),
     rule("irp_completed_twice", "completed twice", plain(0x44), "bug check 0x44", COMPLETE),
-    rule("irp_completed_by_its_owner", "completed by the driver that allocated it", plain(0x44), "bug check 0x44", COMPLETE),
+    rule("irp_completed_by_its_owner", "completed by the driver that allocated it and sent it to nobody", c9(0x239), IO, COMPLETE),
     rule("irp_pending_unmarked", "`STATUS_PENDING` returned without `IoMarkIrpPending`", c9(0x23D), IO, CALL),
     rule("irp_marked_not_pending", "marked pending, but another status returned", c9(0x23E), IO, CALL),
     rule("irp_another_status", "a dispatch routine returns another status than it completed with", c9(0x224), IO, CALL),
