@@ -3,10 +3,18 @@
 
 #[path = "common/command.rs"]
 mod command;
+#[path = "common/headers.rs"]
+mod headers;
 #[path = "common/images.rs"]
 mod images;
 
 use command::verify;
+use headers::{
+    ALIGNMENT, BYTES, CHARACTERISTICS, DATA, ENTRY, HEADER_BYTES, IMAGE_BYTES, MACHINE, SECTION,
+    SECTIONS, START, SUBSYSTEM, add_section, address_table_at, directory, directory_of,
+    first_section, get32, header16, header32, image_end, import_table, length, pe, put32,
+    section32, table, words,
+};
 use images::c_driver;
 use libtest_mimic::{Arguments, Failed, Trial};
 use std::fs;
@@ -57,160 +65,44 @@ const DAMAGE: &[Damage] = &[
         "has no signature PE",
     ),
     (
-        "for ARM64",
-        |file| {
-            let at = pe(file);
-            put16(file, at + 4, 0xAA64)
-        },
-        "machine type 0xAA64, not for x64",
-    ),
-    (
-        "for x86",
-        |file| {
-            let at = pe(file);
-            put16(file, at + 4, 0x14C)
-        },
-        "machine type 0x14C, not for x64",
-    ),
-    (
-        "a program",
-        |file| {
-            let at = pe(file);
-            put16(file, at + 24 + 68, 3)
-        },
-        "its subsystem is 3, not native (1)",
-    ),
-    (
         "no relocations",
         |file| {
             let at = pe(file);
-            file[at + 22] |= 1
+            file[at + CHARACTERISTICS] |= 1
         },
         "its relocations are stripped",
     ),
     (
-        "small alignment",
-        |file| {
-            let at = pe(file);
-            put32(file, at + 24 + 32, 512)
-        },
-        "section alignment is 512 bytes",
-    ),
-    (
-        "a huge image",
-        |file| {
-            let at = pe(file);
-            put32(file, at + 24 + 56, 0xFFFF_F000)
-        },
-        "bytes of memory",
-    ),
-    (
-        "no image",
-        |file| {
-            let at = pe(file);
-            put32(file, at + 24 + 56, 0)
-        },
-        "it wants 0 bytes of memory",
-    ),
-    (
-        "headers that claim too much",
-        |file| {
-            let at = pe(file);
-            put32(file, at + 24 + 60, 0x10_0000)
-        },
-        "its headers have 1048576 bytes",
-    ),
-    (
-        "headers that claim too little",
-        |file| {
-            let at = pe(file);
-            put32(file, at + 24 + 60, 16)
-        },
-        "its headers have 16 bytes",
-    ),
-    (
         "headers longer than the file",
         |file| {
-            let at = pe(file);
-            put32(file, at + 24 + 56, 0x20_0000);
-            put32(file, at + 24 + 60, 0x10_0000)
+            header32(file, IMAGE_BYTES, 0x20_0000);
+            header32(file, HEADER_BYTES, 0x10_0000);
         },
         "its headers have 1048576 bytes",
     ),
     (
         "headers longer than the image",
         |file| {
-            let at = pe(file);
-            put32(file, at + 24 + 56, 0x1000);
-            put32(file, at + 24 + 60, 0x1200)
+            header32(file, IMAGE_BYTES, 0x1000);
+            header32(file, HEADER_BYTES, 0x1200);
         },
         "its headers have 4608 bytes",
     ),
     (
-        "an alignment that is no power of two",
-        |file| {
-            let at = pe(file);
-            put32(file, at + 24 + 32, 0x1800)
-        },
-        "section alignment is 6144 bytes",
-    ),
-    (
-        "an entry point outside",
-        |file| {
-            let at = pe(file);
-            put32(file, at + 24 + 16, 0x7FFF_0000)
-        },
-        "entry point is not in a section that may run",
-    ),
-    (
-        "no entry point",
-        |file| {
-            let at = pe(file);
-            put32(file, at + 24 + 16, 0)
-        },
-        "has no entry point",
-    ),
-    (
-        "too many sections",
-        |file| {
-            let at = pe(file);
-            put16(file, at + 6, 0xFFFF)
-        },
-        "image",
-    ),
-    (
         "overlapping sections",
         |file| {
-            let at = table(file);
-            let first = get32(file, at + 12);
-            put32(file, at + 40 + 12, first)
+            let first = first_section(file);
+            section32(file, 1, START, first)
         },
         "overlaps what precedes it",
     ),
     (
-        "a section outside",
-        |file| {
-            let at = table(file);
-            put32(file, at + 40 + 8, 0x7FFF_FFFF)
-        },
-        "outside the image",
-    ),
-    (
         "a section that is not aligned",
         |file| {
-            let at = table(file);
-            let first = get32(file, at + 12);
-            put32(file, at + 12, first + 1)
+            let first = first_section(file);
+            section32(file, 0, START, first + 1)
         },
         "is not aligned",
-    ),
-    (
-        "data outside the file",
-        |file| {
-            let at = table(file);
-            put32(file, at + 20, 0xFFFF_FE00)
-        },
-        "lies outside the file",
     ),
     (
         "writable code",
@@ -219,26 +111,6 @@ const DAMAGE: &[Damage] = &[
             file[at + 39] |= 0x80
         },
         "is writable and executable",
-    ),
-    (
-        "imports that lead nowhere",
-        |file| directory(file, 1, 0x7FFF_0000, 100),
-        "not a valid PE32+ image",
-    ),
-    (
-        "relocations that lead nowhere",
-        |file| directory(file, 5, 0x7FFF_0000, 100),
-        "not a valid PE32+ image",
-    ),
-    (
-        "exports that lead nowhere",
-        |file| directory(file, 0, 0x7FFF_0000, 100),
-        "not a valid PE32+ image",
-    ),
-    (
-        "a function table outside",
-        |file| directory(file, 3, 0xFFFF_FFF0, 0xFFFF_FFF0),
-        "function table lies outside the image",
     ),
     (
         "a relocation of x86",
@@ -297,102 +169,35 @@ const DAMAGE: &[Damage] = &[
     (
         "relocations of something else",
         |file| {
-            let headers = pe(file);
-            let start = get32(file, headers + 24 + 16);
+            let start = get32(file, pe(file) + ENTRY);
             directory(file, 5, start, 400)
         },
         "image",
     ),
 ];
 
-fn pe(file: &[u8]) -> usize {
-    get32(file, 0x3C) as usize
-}
-
-/// The section table.
-fn table(file: &[u8]) -> usize {
-    pe(file) + 24 + 240
-}
-
-fn get32(file: &[u8], at: usize) -> u32 {
-    file.get(at..at + 4).map_or(0, |bytes| {
-        u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])
-    })
-}
-
-fn put32(file: &mut [u8], at: usize, value: u32) {
-    file[at..at + 4].copy_from_slice(&value.to_le_bytes());
-}
-
-fn put16(file: &mut [u8], at: usize, value: u16) {
-    file[at..at + 2].copy_from_slice(&value.to_le_bytes());
-}
-
-fn words(words: &[u32]) -> Vec<u8> {
-    words.iter().flat_map(|word| word.to_le_bytes()).collect()
-}
-
-fn length(bytes: &[u8]) -> u32 {
-    u32::try_from(bytes.len()).unwrap_or(u32::MAX)
-}
-
-/// Where a section can be added: the end of the image in memory.
-fn image_end(file: &[u8]) -> u32 {
-    get32(file, pe(file) + 24 + 56).next_multiple_of(0x1000)
-}
-
-/// Adds a section of data, which begins at the end of the image; where that is.
-fn add_section(file: &mut Vec<u8>, data: &[u8]) -> u32 {
-    let (headers, rva) = (pe(file), image_end(file));
-    let count = u16::from_le_bytes([file[headers + 6], file[headers + 7]]);
-    let header = table(file) + usize::from(count) * 40;
-    let (bytes, place) = (length(data), length(file));
-    let fields = [bytes, rva, bytes, place, 0, 0, 0, 0x4000_0040];
-    file[header..header + 8].copy_from_slice(b".more\0\0\0");
-    file[header + 8..header + 40].copy_from_slice(&words(&fields));
-    put16(file, headers + 6, count + 1);
-    put32(
-        file,
-        headers + 24 + 56,
-        (rva + bytes).next_multiple_of(0x1000),
-    );
-    file.extend(data);
-    rva
-}
-
-/// Gives the image another import table, with so many times one entry: where its names, its module's name and its addresses
-/// are, if this data is there.
-fn import_table(file: &mut Vec<u8>, count: u32, data: &[u8], entry: impl Fn(u32) -> [u32; 3]) {
-    const ENTRY: u32 = 20;
-    let rva = image_end(file);
-    let [names, module, addresses] = entry(rva + (count + 1) * ENTRY);
-    let entries = words(&[names, 0, 0, module, addresses]).repeat(count as usize);
-    add_section(
-        file,
-        &[&entries, [0; ENTRY as usize].as_slice(), data].concat(),
-    );
-    directory(file, 1, rva, (count + 1) * ENTRY);
-}
-
-/// Two imports whose addresses are to be written here.
-fn address_table_at(file: &mut Vec<u8>, addresses: u32) {
-    let data = words(&[
-        1,
-        1 << 31,
-        2,
-        1 << 31,
-        0,
-        0,
-        u32::from_le_bytes(*b"m\0\0\0"),
-    ]);
-    import_table(file, 1, &data, |at| [at, at + 24, addresses]);
-}
-
-fn directory(file: &mut [u8], number: usize, start: u32, bytes: u32) {
-    let at = pe(file) + 24 + 112 + number * 8;
-    put32(file, at, start);
-    put32(file, at + 4, bytes);
-}
+/// The same with one field of a header, or one entry of the table of directories.
+#[rustfmt::skip]
+const FIELDS: &[Damage] = &[
+    ("for ARM64", |file| header16(file, MACHINE, 0xAA64), "machine type 0xAA64, not for x64"),
+    ("for x86", |file| header16(file, MACHINE, 0x14C), "machine type 0x14C, not for x64"),
+    ("a program", |file| header16(file, SUBSYSTEM, 3), "its subsystem is 3, not native (1)"),
+    ("small alignment", |file| header32(file, ALIGNMENT, 512), "section alignment is 512 bytes"),
+    ("a huge image", |file| header32(file, IMAGE_BYTES, 0xFFFF_F000), "bytes of memory"),
+    ("no image", |file| header32(file, IMAGE_BYTES, 0), "it wants 0 bytes of memory"),
+    ("headers that claim too much", |file| header32(file, HEADER_BYTES, 0x10_0000), "its headers have 1048576 bytes"),
+    ("headers that claim too little", |file| header32(file, HEADER_BYTES, 16), "its headers have 16 bytes"),
+    ("an alignment that is no power of two", |file| header32(file, ALIGNMENT, 0x1800), "section alignment is 6144 bytes"),
+    ("an entry point outside", |file| header32(file, ENTRY, 0x7FFF_0000), "entry point is not in a section that may run"),
+    ("no entry point", |file| header32(file, ENTRY, 0), "has no entry point"),
+    ("too many sections", |file| header16(file, SECTIONS, 0xFFFF), "image"),
+    ("a section outside", |file| section32(file, 1, BYTES, 0x7FFF_FFFF), "outside the image"),
+    ("data outside the file", |file| section32(file, 0, DATA, 0xFFFF_FE00), "lies outside the file"),
+    ("imports that lead nowhere", |file| directory(file, 1, 0x7FFF_0000, 100), "not a valid PE32+ image"),
+    ("relocations that lead nowhere", |file| directory(file, 5, 0x7FFF_0000, 100), "not a valid PE32+ image"),
+    ("exports that lead nowhere", |file| directory(file, 0, 0x7FFF_0000, 100), "not a valid PE32+ image"),
+    ("a function table outside", |file| directory(file, 3, 0xFFFF_FFF0, 0xFFFF_FFF0), "function table lies outside the image"),
+];
 
 /// Words, and what is said to them.
 const WORDS: &[(&[&str], &str)] = &[
@@ -471,7 +276,7 @@ fn main() -> ExitCode {
             refused(&words, "/nowhere/b.sys")
         }),
     ];
-    for (name, damage, says) in DAMAGE {
+    for (name, damage, says) in FIELDS.iter().chain(DAMAGE) {
         trials.push(Trial::test(*name, move || {
             let folder = TempDir::new()?;
             let mut file = fs::read(c_driver("worker.sys"))?;
@@ -556,14 +361,13 @@ fn forwarder_circle() -> Result<(), Failed> {
 
 /// Lets the first export be `DbgPrint`, and lead to where this text lies: in the export table, which makes it a forwarder.
 fn forward_exports(file: &mut [u8], text: &[u8]) -> Result<(), Failed> {
-    let at = pe(file) + 24 + 112;
-    let (start, bytes) = (get32(file, at), get32(file, at + 4));
+    let (start, bytes) = directory_of(file, 0);
     let sections = table(file);
     let header = (0..16)
-        .map(|n| sections + n * 40)
-        .find(|header| get32(file, header + 12) == start)
+        .map(|n| sections + n * SECTION)
+        .find(|header| get32(file, header + START) == start)
         .ok_or("the export table has no section of its own")?;
-    let raw = get32(file, header + 20) as usize;
+    let raw = get32(file, header + DATA) as usize;
     let offset = |rva: u32| raw + (rva - start) as usize;
     let (addresses, names) = (get32(file, raw + 28), get32(file, raw + 32));
     // The longest name has room for both texts.
