@@ -11,7 +11,7 @@ use ntsim::io::status;
 
 use super::datagrams;
 use super::nt::{at, get, nt, pool, put, seconds, start, system, wait};
-use super::tcp::{code, install, nothing_left, serve};
+use super::tcp::{against, code, deaf, install, nothing_left, serve};
 use super::tdi::*;
 use super::{End, Scenario};
 
@@ -127,16 +127,6 @@ fn send_and_release(block: u64, limit: i64) -> ([u64; 3], [u64; 2]) {
     ([sent, mdl, sent_event], [release, released])
 }
 
-/// A peer that reads nothing until the sender is dropped.
-fn deaf() -> (u64, mpsc::Sender<()>) {
-    let (sender, receiver) = mpsc::channel::<()>();
-    let port = serve(move |stream| {
-        let _ended = receiver.recv();
-        drop(stream);
-    });
-    (port, sender)
-}
-
 fn abort_after_release() {
     code!(code, port, {
         let block = connected(port, TAKE_ALL);
@@ -154,11 +144,7 @@ fn abort_after_release() {
         assert_eq!(nt("KeReadStateEvent", &[block + DISCONNECTED]), 0);
         close(block)
     });
-    install();
-    let (port, sender) = deaf();
-    system(code, port);
-    drop(sender);
-    nothing_left();
+    against(code, deaf);
 }
 
 fn release_late() {
@@ -173,11 +159,7 @@ fn release_late() {
         nt("IoFreeMdl", &[mdl]);
         close(block)
     });
-    install();
-    let (port, sender) = deaf();
-    system(code, port);
-    drop(sender);
-    nothing_left();
+    against(code, deaf);
 }
 
 fn handed_back_cancelled() {

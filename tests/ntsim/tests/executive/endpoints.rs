@@ -9,7 +9,7 @@ use socket2::{Domain, Socket, Type};
 use super::conformance::{pause, status_of};
 use super::datagrams;
 use super::nt::{get, nt, pool, put, seconds, system, wait};
-use super::tcp::{code, install, nothing_left};
+use super::tcp::{against, code, install, nothing_left};
 use super::tdi::*;
 use super::{End, Scenario};
 
@@ -79,11 +79,7 @@ fn connect_disconnected() {
         }
         0
     });
-    install();
-    let (port, sockets) = full_port();
-    system(code, port);
-    drop(sockets);
-    nothing_left();
+    against(code, full_port);
 }
 
 fn connect_cancelled() {
@@ -97,11 +93,7 @@ fn connect_cancelled() {
         assert_eq!(disconnect(block, 2), status::CONNECTION_INVALID);
         close(block)
     });
-    install();
-    let (port, sockets) = full_port();
-    system(code, port);
-    drop(sockets);
-    nothing_left();
+    against(code, full_port);
 }
 
 fn connect_late() {
@@ -112,11 +104,7 @@ fn connect_late() {
         assert_eq!(status_of(irp), status::IO_TIMEOUT);
         close(block)
     });
-    install();
-    let (port, sockets) = full_port();
-    system(code, port);
-    drop(sockets);
-    nothing_left();
+    against(code, full_port);
 }
 
 fn connected_again() {

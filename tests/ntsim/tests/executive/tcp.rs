@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use ntsim::io::status;
 
-use super::nt::{at, get, nt, pool, put, put8, seconds, system, wait};
+use super::nt::{Code, at, get, nt, pool, put, put8, seconds, system, wait};
 use super::tdi::*;
 use super::{End, Scenario};
 
@@ -72,6 +72,25 @@ pub(crate) fn nothing_left() {
         (total.irps, total.handles, total.object_references),
         (0, 0, 0)
     );
+}
+
+/// A peer that reads nothing until the sender is dropped.
+pub(crate) fn deaf() -> (u64, mpsc::Sender<()>) {
+    let (sender, receiver) = mpsc::channel::<()>();
+    let port = serve(move |stream| {
+        let _ended = receiver.recv();
+        drop(stream);
+    });
+    (port, sender)
+}
+
+/// Runs a scenario against this peer, which ends when what is kept of it is dropped.
+pub(crate) fn against<T>(code: Code, peer: impl FnOnce() -> (u64, T)) {
+    install();
+    let (port, kept) = peer();
+    system(code, port);
+    drop(kept);
+    nothing_left();
 }
 
 macro_rules! code {
@@ -277,15 +296,7 @@ fn cancelled() {
         nt("IoFreeMdl", &[mdl]);
         close(block)
     });
-    install();
-    let (sender, receiver) = mpsc::channel::<()>();
-    let port = serve(move |stream| {
-        let _ended = receiver.recv();
-        drop(stream);
-    });
-    system(code, port);
-    drop(sender);
-    nothing_left();
+    against(code, deaf);
 }
 
 fn abort() {
@@ -382,15 +393,7 @@ fn close_pending() {
         nt("IoFreeIrp", &[irp]);
         nt("IoFreeMdl", &[mdl])
     });
-    install();
-    let (sender, receiver) = mpsc::channel::<()>();
-    let port = serve(move |stream| {
-        let _ended = receiver.recv();
-        drop(stream);
-    });
-    system(code, port);
-    drop(sender);
-    nothing_left();
+    against(code, deaf);
 }
 
 fn bad_flags() {
