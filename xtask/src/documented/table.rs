@@ -87,7 +87,7 @@ pub(super) const ROWS: &[Row] = &[
         {} & mount=$!
         tries=0
         until cmp -s /mnt/tree/some/file /srv/tree/some/file; do
-            kill -0 $mount && test $((tries += 1)) -lt 600 || exit 1
+            kill -0 $mount && test $((tries += 1)) -lt 3000 || exit 1
             sleep 0.1
         done
         umount /mnt/tree || fusermount3 -u /mnt/tree
