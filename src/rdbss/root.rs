@@ -139,13 +139,8 @@ pub(super) unsafe extern "C" fn extract_name(
 ///
 /// RDBSS's call.
 pub(super) unsafe extern "C" fn create(context: *mut CreateNetRootContext) -> NTSTATUS {
-    if worker::is_here() {
-        // SAFETY: Forwarded.
-        unsafe { serve(context.cast()) };
-        return STATUS_PENDING;
-    }
     // SAFETY: The routine takes such a context, which lives until its callback was called.
-    if let Err(error) = unsafe { worker::post(serve, context.cast()) } {
+    if let Err(error) = unsafe { worker::enter(serve, context.cast()) } {
         // SAFETY: Forwarded; nobody else reports.
         unsafe { report(context, Err(error)) };
     }

@@ -16,7 +16,7 @@ use crate::nt::{event::Event, irql::Pageable};
 /// # IRQL
 ///
 /// `<= APC_LEVEL`
-pub(super) fn is_here() -> bool {
+fn is_here() -> bool {
     // SAFETY: The routine only reads the current thread.
     let current = unsafe { ntddk::IoGetCurrentProcess() };
     // SAFETY: The driver is registered.
@@ -51,6 +51,29 @@ pub(super) unsafe fn post(routine: WorkerRoutine, context: PVOID) -> Result<(), 
     } else {
         Err(Error::Transport(status))
     }
+}
+
+/// Runs `routine` in RDBSS's process: here, if this is it, else in a worker that may wait for the network.
+///
+/// # Errors
+///
+/// As [`post`].
+///
+/// # Safety
+///
+/// As [`post`]; a worker may run the routine after this returns.
+///
+/// # IRQL
+///
+/// `<= APC_LEVEL`
+pub(super) unsafe fn enter(routine: WorkerRoutine, context: PVOID) -> Result<(), Error> {
+    if is_here() {
+        // SAFETY: Forwarded.
+        unsafe { routine(context) };
+        return Ok(());
+    }
+    // SAFETY: Forwarded.
+    unsafe { post(routine, context) }
 }
 
 /// Work on the stack of whoever waits for it.
