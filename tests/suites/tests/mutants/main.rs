@@ -83,6 +83,11 @@ fn trials(rows: Vec<Row>, vectors: Vectors) -> Vec<Trial> {
             kills(&row, &vectors).map_err(|error| Failed::from(format!("{error:#}")))
         }));
     }
+    let (named, known) = (needed.clone(), Arc::clone(&vectors));
+    trials.push(Trial::test(
+        "no vector is named that decides by chance",
+        move || certain(&named, &known).map_err(|error| Failed::from(format!("{error:#}"))),
+    ));
     trials.push(Trial::test("no defect, no failure", move || {
         harmless(&needed, &vectors).map_err(|error| Failed::from(format!("{error:#}")))
     }));
@@ -116,6 +121,18 @@ fn harmless(needed: &BTreeSet<String>, vectors: &Vectors) -> Result<()> {
         (None, _) => Ok(()),
         (Some(how), report) => bail!("{how}:\n{report}"),
     }
+}
+
+/// The vectors that chance decides exist, and none of them is recorded.
+fn certain(named: &BTreeSet<String>, vectors: &Vectors) -> Result<()> {
+    for vector in matrix::BY_CHANCE {
+        number(vector, vectors)?;
+        ensure!(
+            !named.contains(vector),
+            "{vector} is recorded, which finds a defect by chance"
+        );
+    }
+    Ok(())
 }
 
 fn number(vector: &str, vectors: &Vectors) -> Result<u32> {

@@ -21,7 +21,7 @@ use crate::{
 const CONFIRMED: usize = 8;
 /// Vectors in which chance alone decides who comes first. One may find a defect many times in a row, and not when the machine is
 /// busy, so they are counted and never named.
-const BY_CHANCE: [&str; 1] = ["V11"];
+pub(crate) const BY_CHANCE: [&str; 1] = ["V11"];
 
 /// Runs the defects called `which` (`all`, or names), and writes the page; rows of others stay.
 ///
