@@ -16,6 +16,7 @@ mod expedited;
 mod extension_cancel;
 mod extension_chained;
 mod extension_counters;
+mod extension_routines;
 mod extension_tables;
 mod hostile_build;
 mod hostile_circuit;
@@ -116,10 +117,11 @@ pub(crate) fn all() -> Vec<&'static Vector> {
 }
 
 /// What only rxce.sys has.
-const EXTENSIONS: [&[Vector]; 4] = if cfg!(feature = "original") {
-    [&[]; 4]
+const EXTENSIONS: [&[Vector]; 5] = if cfg!(feature = "original") {
+    [&[]; 5]
 } else {
     [
+        extension_routines::VECTORS,
         extension_tables::VECTORS,
         extension_cancel::VECTORS,
         extension_counters::VECTORS,
