@@ -41,8 +41,7 @@ impl Counted {
     }
 
     /// The same of what is prescribed, for a send.
-    #[must_use]
-    pub fn prescribed(&self) -> Option<[u64; 2]> {
+    fn prescribed(&self) -> Option<[u64; 2]> {
         let count = self.prescribed.as_ref()?;
         Some(self.without_the_rest(count))
     }

@@ -32,10 +32,10 @@ use wdk_sys::{
 use super::{Floor, TAG, circuit::Circuit, request};
 use crate::client::{Sender, Sent};
 
-/// As many as the engine has.
-const SHARDS: usize = 64;
-/// Chains of a shard: with those, some hundred circuits have one each.
-const CHAINS: usize = 8;
+/// As many as the engine has (`rxce_engine::spread`), and as many chains in each as the engine begins with: some hundred
+/// circuits have one each.
+const SHARDS: usize = 16;
+const CHAINS: usize = 16;
 
 /// Sends on the circuits of a [`Floor`], which stay as they are.
 pub(crate) struct Prescribed<'a> {
