@@ -212,6 +212,15 @@ impl Client {
             .copied()
     }
 
+    /// The last call of one kind for an object: one for another may have come after it.
+    pub(crate) fn last_of(&self, call: Call, object: *mut c_void) -> Option<Called> {
+        self.calls
+            .iter()
+            .flatten()
+            .rfind(|made| made.call == call && made.object == object)
+            .copied()
+    }
+
     /// Position of the first call of one kind among all calls.
     pub(crate) fn position(&self, call: Call) -> Option<usize> {
         self.calls

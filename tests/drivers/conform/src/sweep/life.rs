@@ -222,7 +222,7 @@ impl<'a> Life<'a> {
         let object = ptr::without_provenance_mut(context);
         CLIENT.wait_until(time::PATIENCE, |client| client.count_of(call, object) > 0);
         let (count, last) = CLIENT.read(|client| {
-            let last = client.last(call).filter(|last| last.object == object);
+            let last = client.last_of(call, object);
             (client.count_of(call, object), last)
         });
         same(&format!("{call:?} callbacks"), count, 1)?;
@@ -411,8 +411,10 @@ impl<'a> Life<'a> {
         }
         let object = chain.mdl().cast();
         CLIENT.wait_until(time::PATIENCE, |client| client.count_of(call, object) > 0);
-        let (count, last) =
-            CLIENT.read(|client| (client.count_of(call, object), client.last(call)));
+        let (count, last) = CLIENT.read(|client| {
+            let last = client.last_of(call, object);
+            (client.count_of(call, object), last)
+        });
         same(&format!("{call:?} callbacks"), count, 1)?;
         let last = last.ok_or_else(|| Trouble::Failed(format!("no {call:?}")))?;
         if !self.attempt.failed(&format!("{call:?}"), last.status)? {
@@ -431,12 +433,12 @@ impl<'a> Life<'a> {
         let (call, object) = (Call::DataReady, chain.mdl().cast());
         CLIENT.wait_until(time::PATIENCE, |client| client.count_of(call, object) > 0);
         let (count, last) = CLIENT.read(|client| {
-            let last = client.last(call).filter(|last| last.object == object);
+            let last = client.last_of(call, object);
             (client.count_of(call, object), last)
         });
         let what = format!("DataReady callbacks for {} bytes", chain.length());
         same(&what, count, 1)?;
-        let last = last.ok_or_else(|| Trouble::Failed("another DataReady came last".into()))?;
+        let last = last.ok_or_else(|| Trouble::Failed(format!("no {call:?}")))?;
         let failed = self.attempt.failed("DataReady", last.status)?;
         if !failed {
             same("bytes in the chain", last.value, chain.length())?;
