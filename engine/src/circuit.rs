@@ -6,7 +6,7 @@
 
 use crate::Error;
 use crate::ledger::{Handover, InFlight, Kind, Ledger};
-use crate::life::{Built, CancelBuild, Local, Mode, Notice};
+use crate::life::{Built, CancelBuild, Local, Mode, Notice, State};
 
 /// One second in units of 100 ns.
 const SECOND_100NS: u64 = 10_000_000;
@@ -60,6 +60,9 @@ pub trait Circuit {
     /// Runs `decide` under the circuit's lock.
     fn hold<R>(&self, decide: impl FnOnce(&mut Ledger<Self::List>) -> R) -> R;
 
+    /// Whether the client's structure shows this state, as the engine wrote it; asked inside a hold.
+    fn shows(&self, state: State) -> bool;
+
     /// Wakes the waiter; called inside a hold.
     fn signal(&self);
 
@@ -82,6 +85,9 @@ pub trait Circuit {
 
     /// Sends a listed request down. The request may be over before this returns.
     fn call_driver(&self, request: Self::Request, submission: Submission);
+
+    /// Whether the ledger knows that the transport has been called for a request. Without a hold, a "no" may be late.
+    fn is_known_called(&self, request: Self::Request) -> bool;
 
     /// Gives back the submitter's part of a request.
     fn drop_part(&self, request: Self::Request);
@@ -108,9 +114,16 @@ pub fn change<C: Circuit, R>(circuit: &C, decide: impl FnOnce(&mut Ledger<C::Lis
 }
 
 /// Sends a request that was listed as [`Handover::Submitted`] and notes the return.
-pub fn send_down<C: Circuit>(circuit: &C, request: C::Request, submission: Submission) {
+fn send_down<C: Circuit>(circuit: &C, request: C::Request, submission: Submission) {
     circuit.call_driver(request, submission);
-    change(circuit, Ledger::submitted);
+    note_return(circuit, request);
+}
+
+/// Notes that `IoCallDriver` returned for a request that is issued once. One that is over was handed over: its end has said so.
+pub fn note_return<C: Circuit>(circuit: &C, request: C::Request) {
+    if !circuit.is_known_called(request) {
+        change(circuit, |ledger| ledger.called(&request));
+    }
 }
 
 /// Waits until `condition` holds, or until the deadline; says which.
@@ -151,7 +164,11 @@ fn wait_until<C: Circuit>(
 /// was needed and could not be allocated; nothing has changed then.
 pub fn initiate_disconnect<C: Circuit>(circuit: &C) -> Result<(), Error> {
     let look = || circuit.hold(|ledger| ledger.life.local_disconnect());
-    match look() {
+    let first = circuit.hold(|ledger| match ledger.life.local_disconnect() {
+        _ if !circuit.shows(ledger.life.state()) => Local::Refuse,
+        decision => decision,
+    });
+    match first {
         Local::Submit(_) => {}
         Local::Nothing => return Ok(()),
         Local::Refuse => return Err(Error::InvalidParameter),
@@ -297,9 +314,13 @@ pub fn tear_down<C: Circuit>(
     level: &C::Level,
     wait_for_clean_up: impl FnOnce(),
 ) -> Result<Result<(), Error>, Error> {
-    let owes_disconnect = change(circuit, |ledger| {
+    // Nothing is listed any more from here on but this routine's own disconnects, so what is empty stays so.
+    let (owes_disconnect, mut is_empty) = change(circuit, |ledger| {
+        if !circuit.shows(ledger.life.state()) {
+            return Err(Error::InvalidParameter);
+        }
         ledger.life.begin_tear_down()?;
-        Ok(ledger.life.owes_disconnect())
+        Ok((ledger.life.owes_disconnect(), ledger.is_empty()))
     })?;
     wait_for_clean_up();
     let first = owes_disconnect
@@ -312,14 +333,14 @@ pub fn tear_down<C: Circuit>(
     if let Some((request, mode)) = first {
         send_down(circuit, request, Submission::Disconnect(mode));
     }
-    // Nothing is listed any more from here on but an abort, so what is empty stays so.
-    let mut is_empty = false;
-    let factor = if mutant!(OrderlyWaitTooLong) { 10 } else { 1 };
-    let limit = ORDERLY_WAIT_100NS.saturating_mul(factor);
-    wait_until(circuit, level, Some(limit), |ledger| {
-        is_empty = ledger.is_empty();
-        ledger.life.abort_submitted() || ledger.only_receives() || mutant!(NoOrderlyWait)
-    });
+    if first.is_some() || !is_empty {
+        let factor = if mutant!(OrderlyWaitTooLong) { 10 } else { 1 };
+        let limit = ORDERLY_WAIT_100NS.saturating_mul(factor);
+        wait_until(circuit, level, Some(limit), |ledger| {
+            is_empty = ledger.is_empty();
+            ledger.life.abort_submitted() || ledger.only_receives() || mutant!(NoOrderlyWait)
+        });
+    }
     let escalation = if is_empty {
         None
     } else {

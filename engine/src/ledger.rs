@@ -33,6 +33,9 @@ pub trait InFlight {
 
     /// Unlinks a listed request.
     fn remove(&mut self, request: &Self::Request);
+
+    /// Notes that the transport has been called for a request that is issued once; `false` if that was noted before.
+    fn note_called(&mut self, request: &Self::Request) -> bool;
 }
 
 /// State, flags, counts and list of one circuit.
@@ -75,22 +78,37 @@ impl<L: InFlight> Ledger<L> {
             Kind::Connect | Kind::Other => self.others = self.others.saturating_add(1),
         }
         self.connecting |= kind == Kind::Connect;
-        if handover == Handover::Submitted {
-            self.submitting = self.submitting.saturating_add(1);
+        match (handover, kind) {
+            (Handover::Submitted, _) => self.submitting = self.submitting.saturating_add(1),
+            (Handover::Returned, Kind::Receive) => {}
+            (Handover::Returned, Kind::Connect | Kind::Other) => {
+                self.list.note_called(request);
+            }
         }
     }
 
-    /// Unlists a request that was completed.
+    /// Unlists a request that was completed. If it is issued once, the transport has been called for it.
     pub fn remove(&mut self, request: &L::Request, kind: Kind) {
         self.list.remove(request);
         match kind {
             Kind::Receive => self.receives = self.receives.saturating_sub(1),
-            Kind::Connect | Kind::Other => self.others = self.others.saturating_sub(1),
+            Kind::Connect | Kind::Other => {
+                self.others = self.others.saturating_sub(1);
+                self.called(request);
+            }
         }
         self.connecting &= kind != Kind::Connect;
     }
 
-    /// Notes that `IoCallDriver` returned for one submitted request.
+    /// Notes that the transport has been called for a submitted request that is issued once: whoever finds out first, its
+    /// completion or its submitter.
+    pub fn called(&mut self, request: &L::Request) {
+        if self.list.note_called(request) {
+            self.submitted();
+        }
+    }
+
+    /// Notes that `IoCallDriver` returned for one submitted receive, which may be listed again already.
     pub const fn submitted(&mut self) {
         self.submitting = self.submitting.saturating_sub(1);
     }

@@ -28,19 +28,32 @@ const ABORT: u32 = 2;
 
 /// The requests in flight, by number.
 #[derive(Default)]
-struct List(Vec<usize>);
+struct List {
+    listed: Vec<usize>,
+    /// Those for which the transport is known to have been called.
+    called: Vec<usize>,
+}
 
 impl InFlight for List {
     type Request = usize;
 
     fn insert(&mut self, request: &usize) {
-        assert!(!self.0.contains(request), "listed twice");
-        self.0.push(*request);
+        assert!(!self.listed.contains(request), "listed twice");
+        self.listed.push(*request);
     }
 
     fn remove(&mut self, request: &usize) {
-        let at = self.0.iter().position(|listed| listed == request);
-        self.0.swap_remove(at.expect("only what is listed ends"));
+        let at = self.listed.iter().position(|listed| listed == request);
+        self.listed
+            .swap_remove(at.expect("only what is listed ends"));
+    }
+
+    fn note_called(&mut self, request: &usize) -> bool {
+        let first = !self.called.contains(request);
+        if first {
+            self.called.push(*request);
+        }
+        first
     }
 }
 
@@ -120,6 +133,10 @@ impl Circuit for Bare {
         result
     }
 
+    fn shows(&self, _state: State) -> bool {
+        true
+    }
+
     fn signal(&self) {
         self.signalled.store(true, Ordering::Relaxed);
         self.progress.notify_one();
@@ -164,6 +181,11 @@ impl Circuit for Bare {
                 self.complete(request, Kind::Other, 0);
             }
         }
+    }
+
+    /// A "no" may be late, and leads to one hold more.
+    fn is_known_called(&self, _request: usize) -> bool {
+        false
     }
 
     fn drop_part(&self, _request: usize) {}
@@ -263,7 +285,7 @@ fn send(vc: &Bare) {
     let drained = vc.seen.tear_downs.load(Ordering::Relaxed) > 0;
     assert!(!drained, "a send is submitted after the drain");
     vc.complete(request, Kind::Other, 0);
-    change(vc, Ledger::submitted);
+    circuit::note_return(vc, request);
 }
 
 /// What must be true of every interleaving.

@@ -1,6 +1,6 @@
 //! Lengths, encodings, index arithmetic and counts against plain models.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use proptest::{prelude::*, test_runner::RngSeed};
 use rxce_engine::{
@@ -25,17 +25,24 @@ fn base(segment: u32) -> u64 {
 }
 
 #[derive(Default)]
-struct Names(Vec<u32>);
+struct Names {
+    listed: Vec<u32>,
+    called: BTreeSet<u32>,
+}
 
 impl InFlight for Names {
     type Request = u32;
 
     fn insert(&mut self, request: &u32) {
-        self.0.push(*request);
+        self.listed.push(*request);
     }
 
     fn remove(&mut self, request: &u32) {
-        self.0.retain(|listed| listed != request);
+        self.listed.retain(|listed| listed != request);
+    }
+
+    fn note_called(&mut self, request: &u32) -> bool {
+        self.called.insert(*request)
     }
 }
 
@@ -179,7 +186,8 @@ proptest! {
     fn a_ledger_counts_what_is_listed(steps in prop::collection::vec((0..4_u8, any::<u8>()), 0..60)) {
         let mut ledger = Ledger::new(Life::new(Closing::Orderly), Names::default());
         let mut listed: Vec<(u32, Kind)> = Vec::new();
-        let mut submitting = 0_u32;
+        // Receives whose submitter is not back, and other requests for which nobody has said that the transport was called.
+        let (mut receiving, mut uncalled) = (0_u32, Vec::new());
         for (name, (step, choice)) in (0..).zip(steps) {
             match step {
                 0 | 1 => {
@@ -190,26 +198,37 @@ proptest! {
                         _ => Kind::Other,
                     };
                     let handover = if choice < 128 { Handover::Submitted } else { Handover::Returned };
-                    submitting += u32::from(handover == Handover::Submitted);
+                    match (handover, kind) {
+                        (Handover::Returned, _) => {}
+                        (Handover::Submitted, Kind::Receive) => receiving += 1,
+                        (Handover::Submitted, _) => uncalled.push(name),
+                    }
                     ledger.insert(&name, kind, handover);
                     listed.push((name, kind));
                 }
                 2 if !listed.is_empty() => {
                     let (name, kind) = listed.remove(usize::from(choice) % listed.len());
                     ledger.remove(&name, kind);
+                    uncalled.retain(|&other| other != name);
                 }
-                3 if submitting > 0 => {
-                    submitting -= 1;
+                3 if choice < 128 && receiving > 0 => {
+                    receiving -= 1;
                     ledger.submitted();
+                }
+                3 if choice >= 128 && !uncalled.is_empty() => {
+                    let name = uncalled.remove(usize::from(choice) % uncalled.len());
+                    ledger.called(&name);
+                    // The other one who finds out says it again.
+                    ledger.called(&name);
                 }
                 _ => {}
             }
             let any = |wanted| listed.iter().any(|&(_, kind)| kind == wanted);
-            prop_assert_eq!(&ledger.list.0, &listed.iter().map(|&(name, _)| name).collect::<Vec<_>>());
+            prop_assert_eq!(&ledger.list.listed, &listed.iter().map(|&(name, _)| name).collect::<Vec<_>>());
             prop_assert_eq!(ledger.is_empty(), listed.is_empty());
             prop_assert_eq!(ledger.is_connecting(), any(Kind::Connect));
             prop_assert_eq!(ledger.only_receives(), !any(Kind::Connect) && !any(Kind::Other));
-            prop_assert_eq!(ledger.nobody_submits(), submitting == 0);
+            prop_assert_eq!(ledger.nobody_submits(), receiving == 0 && uncalled.is_empty());
             prop_assert!(!ledger.is_waited_for());
         }
     }

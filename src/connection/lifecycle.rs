@@ -163,7 +163,7 @@ fn connect(at: &Pageable, reserved: Reserved) -> Result<(), Error> {
 ///
 /// `<= DISPATCH_LEVEL`
 pub(crate) fn initiate_disconnect(public: Client<abi::Vc>) -> Result<(), Error> {
-    engine::initiate_disconnect(&*circuit::find(public)?)
+    engine::initiate_disconnect(&*circuit::find_to_decide(public)?)
 }
 
 /// `RxCexCancelConnect`: for the structure of a circuit, whoever builds it.
@@ -193,7 +193,7 @@ pub(crate) fn cancel_build(public: Client<abi::Vc>) -> Result<(), Error> {
 ///
 /// [`Error::InvalidParameter`] with nothing changed, or the status of the last disconnect; the circuit is gone then.
 pub(crate) fn tear_down(at: &Pageable, public: Client<abi::Vc>) -> Result<(), Error> {
-    let circuit = circuit::find(public)?;
+    let circuit = circuit::find_to_decide(public)?;
     if circuit.is_in_callback_here() {
         report::misuse(
             c"RxCeTearDownVC",

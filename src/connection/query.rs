@@ -215,7 +215,7 @@ fn endpoint(
     unsafe { request.prepare::<WaitedFor>(&call::query_information(query), mdl.as_ptr()) };
     // SAFETY: The request was prepared, and the submitter's part is ours.
     unsafe { request.send() };
-    engine::change(&**circuit, |ledger| ledger.submitted());
+    engine::note_return(&**circuit, request);
     done.wait(at);
     let (status, written) = request.get().outcome();
     // SAFETY: The submitter's part is ours, and goes here.

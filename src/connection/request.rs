@@ -96,7 +96,7 @@ pub(super) struct Request {
     irp: Irp,
     purpose: Purpose,
     parts: AtomicU32,
-    /// Set under the circuit's lock by whoever tells the ledger that the transport has been called.
+    /// Set under the circuit's lock when the ledger learns that the transport has been called.
     called: AtomicBool,
     home: Home,
     /// Marked by the one canceller, under the circuit's lock.
@@ -155,6 +155,13 @@ impl InFlight for RequestList {
     fn remove(&mut self, request: &Handle) {
         // SAFETY: The request was listed here.
         unsafe { self.0.remove(request.0) };
+    }
+
+    fn note_called(&mut self, request: &Handle) -> bool {
+        let called = &request.get().called;
+        let before = called.load(Ordering::Relaxed);
+        called.store(true, Ordering::Release);
+        !before
     }
 }
 
@@ -241,12 +248,6 @@ impl Request {
     /// Whether the ledger knows that the transport has been called. Without the lock, a "no" may be late.
     pub(super) fn is_known_called(&self) -> bool {
         self.called.load(Ordering::Acquire)
-    }
-
-    /// Whether the caller, who holds the circuit's lock, is to tell the ledger that the transport has been called: whoever
-    /// finds out first, the completion routine or the submitter.
-    pub(super) fn note_called(&self) -> bool {
-        !self.called.swap(true, Ordering::AcqRel)
     }
 
     /// Status and bytes of a request that is over, as its packet has them.

@@ -5,14 +5,14 @@ use core::ptr::NonNull;
 use rxce_engine::{
     Error, circuit as engine,
     circuit::Circuit as _,
-    ledger::{Handover, Kind, Ledger},
+    ledger::{Handover, Kind},
     mutant, send as rules,
 };
 use wdk_sys::{NTSTATUS, PMDL, PVOID, STATUS_SUCCESS};
 
 use super::{
     circuit::{self, Circuit, WaitedFor},
-    request::{Ending, Handle, Purpose, Request, RequestList},
+    request::{Ending, Handle, Purpose, Request},
 };
 use crate::{
     abi::{self, Client},
@@ -104,10 +104,7 @@ pub(crate) unsafe fn send(
     }
     // SAFETY: The request was prepared, and the submitter's part is ours.
     unsafe { request.send() };
-    // A request that is over was handed over: its end has said so already.
-    if !request.get().is_known_called() {
-        engine::change(circuit, |ledger| note_called(ledger, request));
-    }
+    engine::note_return(circuit, request);
     let status = finish_submission(circuit, request, delivery, &done);
     // SAFETY: The submitter's part is ours, and goes here.
     unsafe { drop_part(request) };
@@ -161,13 +158,6 @@ fn finish_submission(
     }
 }
 
-/// Notes that the transport was called for a listed request, once.
-fn note_called(ledger: &mut Ledger<RequestList>, request: Handle) {
-    if request.get().note_called() {
-        ledger.submitted();
-    }
-}
-
 /// The end of an asynchronous send.
 enum Sent {}
 
@@ -175,10 +165,7 @@ impl Ending for Sent {
     unsafe fn run(request: Handle) {
         // SAFETY: The completion's part keeps the circuit until it is dropped.
         let circuit = unsafe { Circuit::of(&request) };
-        engine::change(circuit, |ledger| {
-            ledger.remove(&request, Kind::Other);
-            note_called(ledger, request);
-        });
+        engine::change(circuit, |ledger| ledger.remove(&request, Kind::Other));
         let (status, _) = request.get().outcome();
         if !wdk::nt_success(status) {
             circuit.count_send_failure();

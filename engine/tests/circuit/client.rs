@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rxce_engine::{
     Error,
-    circuit::{self, Circuit, change},
+    circuit::{self, Circuit, change, note_return},
     ledger::{Handover, Kind},
     life::{Notice, State},
     receive::{Channel, Indication, Room},
@@ -148,7 +148,7 @@ impl Vc {
     fn assert_drained(&self) {
         self.hold(|ledger| {
             assert!(
-                ledger.list.0.is_empty(),
+                ledger.list.listed.is_empty(),
                 "a request is listed after the drain"
             );
         });
@@ -244,7 +244,7 @@ impl Vc {
         self.sim().step();
         self.transport().take_data(&circuit, request);
         self.returned(request);
-        change(&**circuit, |ledger| ledger.submitted());
+        note_return(&**circuit, request);
         if let Some(gate) = gate {
             self.sim().pass_gate(gate);
         } else {

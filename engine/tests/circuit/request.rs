@@ -58,7 +58,7 @@ pub(crate) enum Place {
 pub(crate) struct Flight {
     pub(crate) place: Place,
     pub(crate) listed: bool,
-    /// Listed, and its submitter is not back from the transport yet.
+    /// Listed, and nobody knows yet that the transport was called: its submitter is not back, and it is not over.
     pub(crate) submitting: bool,
     pub(crate) cancelled: bool,
     pub(crate) status: i32,
@@ -78,20 +78,32 @@ pub(crate) struct Handle(pub(crate) usize);
 
 /// The requests in flight.
 #[derive(Debug, Default)]
-pub(crate) struct List(pub(crate) Vec<Handle>);
+pub(crate) struct List {
+    pub(crate) listed: Vec<Handle>,
+    /// Those for which the transport is known to have been called.
+    pub(crate) called: Vec<Handle>,
+}
 
 impl InFlight for List {
     type Request = Handle;
 
     fn insert(&mut self, request: &Handle) {
-        assert!(!self.0.contains(request), "a request is listed twice");
-        self.0.push(*request);
+        assert!(!self.listed.contains(request), "a request is listed twice");
+        self.listed.push(*request);
     }
 
     fn remove(&mut self, request: &Handle) {
-        let at = self.0.iter().position(|listed| listed == request);
-        self.0
+        let at = self.listed.iter().position(|listed| listed == request);
+        self.listed
             .swap_remove(at.expect("only what is listed is unlisted"));
+    }
+
+    fn note_called(&mut self, request: &Handle) -> bool {
+        let first = !self.called.contains(request);
+        if first {
+            self.called.push(*request);
+        }
+        first
     }
 }
 
@@ -190,5 +202,6 @@ impl Request {
             "a request is unlisted before it is over"
         );
         flight.listed = false;
+        flight.submitting = false;
     }
 }

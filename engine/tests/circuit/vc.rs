@@ -331,7 +331,7 @@ impl Vc {
         assert!(!self.transport.has_pending(), "the transport has a request");
         assert!(self.sim.is_free(), "somebody has a reference");
         let ledger = self.ledger.lock().expect("no thread has panicked");
-        assert!(ledger.list.0.is_empty(), "a request is listed");
+        assert!(ledger.list.listed.is_empty(), "a request is listed");
         assert!(ledger.is_empty() && ledger.nobody_submits());
         for request in &*self.requests.lock().expect("no thread has panicked") {
             assert!(

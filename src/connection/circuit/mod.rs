@@ -163,11 +163,26 @@ impl Layer for Circuit {
 ///
 /// [`Error::InvalidParameter`].
 pub(super) fn find(public: Client<abi::Vc>) -> Result<Ref<Circuit>, Error> {
+    find_checked(public, Circuit::is_intact)
+}
+
+/// As [`find`], for one of the engine's procedures: it compares the public `State` in the hold in which it decides.
+///
+/// # Errors
+///
+/// [`Error::InvalidParameter`].
+pub(super) fn find_to_decide(public: Client<abi::Vc>) -> Result<Ref<Circuit>, Error> {
+    find_checked(public, Circuit::is_intact_but_for_state)
+}
+
+fn find_checked(
+    public: Client<abi::Vc>,
+    is_intact: impl FnOnce(&Circuit) -> bool,
+) -> Result<Ref<Circuit>, Error> {
     let circuit: Ref<Circuit> = pointers::find(public.address()).required()?;
     let connection = circuit.connection();
     let parents = connection.is_signed() && connection.parents_are_signed();
-    let intact = circuit.is_intact() && (parents || mutant!(ParentsUnchecked));
-    if intact {
+    if is_intact(&circuit) && (parents || mutant!(ParentsUnchecked)) {
         Ok(circuit)
     } else {
         Err(Error::InvalidParameter)

@@ -5,7 +5,7 @@ use core::{ptr, sync::atomic::Ordering};
 use rxce_engine::{
     circuit::{self as engine, Prepared, RELEASE_TIMEOUT_100NS, Submission, Waited},
     ledger::{Kind, Ledger},
-    life::Mode,
+    life::{Mode, State},
     mutant,
 };
 use wdk_sys::NTSTATUS;
@@ -40,6 +40,10 @@ impl engine::Circuit for Circuit {
             }
             result
         })
+    }
+
+    fn shows(&self, state: State) -> bool {
+        self.state().load(Ordering::Relaxed) == state.code()
     }
 
     fn signal(&self) {
@@ -116,6 +120,10 @@ impl engine::Circuit for Circuit {
         unsafe { request.prepare::<Ended>(&call, ptr::null_mut()) };
         // SAFETY: The request was prepared, and the caller has the submitter's part.
         unsafe { request.send() };
+    }
+
+    fn is_known_called(&self, request: Handle) -> bool {
+        request.get().is_known_called()
     }
 
     fn drop_part(&self, request: Handle) {

@@ -5,7 +5,7 @@ use core::{
     sync::atomic::{AtomicI32, Ordering},
 };
 
-use rxce_engine::{life::State, mutant};
+use rxce_engine::{circuit::Circuit as _, life::State, mutant};
 use wdk_sys::{KEVENT, PMDL};
 
 use super::{Circuit, Rivals};
@@ -59,10 +59,12 @@ impl Circuit {
 
     /// Whether the client's structure still says what the engine wrote.
     pub(super) fn is_intact(&self) -> bool {
+        self.is_intact_but_for_state() && self.ledger.with(|ledger| self.shows(ledger.life.state()))
+    }
+
+    /// The same of every member but `State`, which can be compared under the lock only.
+    pub(super) fn is_intact_but_for_state(&self) -> bool {
         self.shown_state().is_some()
-            && self
-                .ledger
-                .with(|ledger| self.state().load(Ordering::Relaxed) == ledger.life.state().code())
     }
 
     /// Whether the client's structure is intact and shows a circuit that takes sends: an answer without the lock, of which

@@ -33,9 +33,9 @@ const SUBJECTS: [(&str, usize); 14] = [
 /// ones, and says in docs/benches.md what it was for.
 const RECORDED: [(&str, u32, u32); 4] = [
     ("send", 452, 14),
-    ("disconnect", 538, 25),
-    ("tear-down", 663, 31),
-    ("build", 1654, 70),
+    ("disconnect", 538, 21),
+    ("tear-down", 624, 27),
+    ("build", 1534, 68),
 ];
 /// Waits of a cycle over loopback that put a thread to sleep, by the engine and by hand: for the association, the connect, the
 /// disconnect and the close of the endpoint. One more would be a thread that is woken for nothing.

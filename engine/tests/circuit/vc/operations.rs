@@ -23,11 +23,15 @@ impl Circuit for Vc {
         let me = Some(thread::current().id());
         *self.holder.lock().expect("no thread has panicked") = me;
         let before = ledger.life;
-        let listed = ledger.list.0.clone();
+        let listed = ledger.list.listed.clone();
         let result = decide(&mut ledger);
         self.audit(before, &listed, &ledger);
         *self.holder.lock().expect("no thread has panicked") = None;
         result
+    }
+
+    fn shows(&self, _state: State) -> bool {
+        true
     }
 
     fn signal(&self) {
@@ -107,6 +111,15 @@ impl Circuit for Vc {
         self.returned(request);
     }
 
+    fn is_known_called(&self, request: Handle) -> bool {
+        self.assert_here();
+        let request_ref = self.request(request);
+        let over = !request_ref.flight().listed;
+        // A "no" may be late.
+        self.sim.step();
+        over
+    }
+
     fn drop_part(&self, request: Handle) {
         self.assert_here();
         self.sim.step();
@@ -148,7 +161,13 @@ impl Circuit for Vc {
             0,
             "the handle is closed twice"
         );
-        for &handle in &self.ledger.lock().expect("no thread has panicked").list.0 {
+        for &handle in &self
+            .ledger
+            .lock()
+            .expect("no thread has panicked")
+            .list
+            .listed
+        {
             assert!(
                 self.request(handle).flight().cancelled,
                 "the handle is closed before everything was cancelled"
@@ -161,12 +180,12 @@ impl Circuit for Vc {
 impl Vc {
     fn is_nothing_listed(&self) -> bool {
         let ledger = self.ledger.lock().expect("no thread has panicked");
-        ledger.list.0.is_empty()
+        ledger.list.listed.is_empty()
     }
 
     fn next_to_cancel(&self) -> Option<Handle> {
         let ledger = self.ledger.lock().expect("no thread has panicked");
-        ledger.list.0.iter().copied().find(|&handle| {
+        ledger.list.listed.iter().copied().find(|&handle| {
             let request = self.request(handle);
             let fresh = !std::mem::replace(&mut request.flight().cancelled, true);
             if fresh {
@@ -211,7 +230,7 @@ impl Vc {
             "a disconnect is decided after an abort was"
         );
 
-        let now = &ledger.list.0;
+        let now = &ledger.list.listed;
         let mut added = 0;
         for &handle in now.iter().filter(|handle| !listed.contains(handle)) {
             let request = self.request(handle);
