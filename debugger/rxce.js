@@ -10,7 +10,7 @@
 // It needs no symbols: the driver has a table of addresses and offsets, which is found by its signature. Live or in a dump it only
 // reads, and without the driver's locks: where a structure changes meanwhile, an entry may be missing or the walk may end early.
 
-const SIGNATURE = "rxce debug map 1";
+const SIGNATURE = "rxce debug map 2";
 
 // The table's members behind the signature, eight bytes each: `Map` in src/connection/debugger.rs.
 const MEMBERS = [
@@ -19,7 +19,7 @@ const MEMBERS = [
     "kind", "key", "next", "usable",
     "addressTransport", "connectionAddress", "circuitConnection",
     "transportFlow", "addressFlow", "connectionFlow", "circuitFlow",
-    "transportStripes", "stripeCount", "stripeBytes",
+    "transportStripes", "stripeCount", "stripeBytes", "stripeRecent", "recentByteBits",
     "nameText", "nameBytes",
     "publicState",
 ];
@@ -151,13 +151,27 @@ function flow(address) {
     return { sends, bytesSent, receives, bytesReceived };
 }
 
+// Times and bytes in one word, the bytes in its lower bits: more than 32, and more than a plain number has in all.
+function recent(map, address) {
+    const [low, high] = [number(address, 4), number(address.add(4), 4)];
+    const bits = map.recentByteBits - 32;
+    return [high >>> bits, (high & ((1 << bits) - 1)) * 0x100000000 + low];
+}
+
 function transportFlow(map, block) {
     const sum = flow(block.add(map.transportFlow));
     for (let stripe = 0; stripe < map.stripeCount; stripe += 1) {
-        const more = flow(block.add(map.transportStripes + stripe * map.stripeBytes));
+        const start = block.add(map.transportStripes + stripe * map.stripeBytes);
+        const more = flow(start);
         for (const name of Object.keys(sum)) {
             sum[name] += more[name];
         }
+        const [sends, bytesSent] = recent(map, start.add(map.stripeRecent));
+        const [receives, bytesReceived] = recent(map, start.add(map.stripeRecent + 8));
+        sum.sends += sends;
+        sum.bytesSent += bytesSent;
+        sum.receives += receives;
+        sum.bytesReceived += bytesReceived;
     }
     return sum;
 }

@@ -17,6 +17,7 @@ pub mod ledger;
 pub mod life;
 pub mod race;
 pub mod receive;
+pub mod recent;
 pub mod send;
 pub mod spread;
 pub mod transport_address;

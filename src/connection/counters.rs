@@ -9,7 +9,7 @@ use core::{
     sync::atomic::{AtomicU32, AtomicU64, Ordering},
 };
 
-use rxce_engine::mutant;
+use rxce_engine::{mutant, recent::Recent};
 
 use super::shelf::Shelf;
 use crate::abi::extension::{Counters, VERSION};
@@ -75,25 +75,16 @@ impl Flow {
         }
     }
 
-    /// A send was given to the transport.
-    pub(super) fn sent(&self, bytes: u32) {
-        self.sends.add(1);
-        if mutant!(BytesCountedTwice) {
-            self.bytes_sent.add(bytes.into());
-        }
-        self.bytes_sent.add(bytes.into());
-    }
-
     /// A send was listed, under the lock that all sends of this flow are listed under.
     pub(super) fn listed(&self, bytes: u32) {
         self.sends.add_alone(1);
         self.bytes_sent.add_alone(bytes.into());
     }
 
-    /// `bytes` came in, which began a number of receives.
-    pub(super) fn received(&self, receives: u64, bytes: u32) {
-        if receives != 0 {
-            self.receives.add(receives);
+    /// `bytes` came in, the `first` of a receive or not.
+    pub(super) fn received(&self, first: bool, bytes: u32) {
+        if first {
+            self.receives.add(1);
         }
         self.bytes_received.add(bytes.into());
     }
@@ -251,14 +242,64 @@ pub(crate) const SIZE: u32 = {
     0x98
 };
 
-/// A flow on cache lines of its own, and beside it what a send touches too.
+/// The flow of some circuits on cache lines of its own, and beside it what a send touches too.
 ///
 /// Pool is aligned to 16 bytes, so the padding has to make up for where a stripe begins.
 #[repr(C)]
 pub(super) struct Stripe {
-    pub(super) flow: Flow,
+    /// Without what is recent. A report settles that first and reads only this, so it never falls behind an earlier one.
+    settled: Flow,
+    recent_sends: Recent,
+    recent_receives: Recent,
     pub(super) shelf: Shelf,
-    _rest_of_lines: [u64; 11],
+    _rest_of_lines: [u64; 9],
+}
+
+impl Stripe {
+    /// Where the recent sends are, for debuggers, followed by the recent receives.
+    pub(super) const RECENT: usize = offset_of!(Self, recent_sends);
+
+    const fn new() -> Self {
+        Self {
+            settled: Flow::new(),
+            recent_sends: Recent::new(),
+            recent_receives: Recent::new(),
+            shelf: Shelf::new(),
+            _rest_of_lines: [0; 9],
+        }
+    }
+
+    /// A send was given to the transport.
+    pub(super) fn sent(&self, bytes: u32) {
+        if mutant!(BytesCountedTwice) {
+            let _ = self.recent_sends.add(false, bytes);
+        }
+        if self.recent_sends.add(true, bytes) {
+            self.settle();
+        }
+    }
+
+    /// `bytes` came in, the `first` of a receive or not.
+    pub(super) fn received(&self, first: bool, bytes: u32) {
+        if self.recent_receives.add(first, bytes) {
+            self.settle();
+        }
+    }
+
+    fn settle(&self) {
+        let Flow {
+            sends,
+            bytes_sent,
+            receives,
+            bytes_received,
+        } = &self.settled;
+        let (count, bytes) = self.recent_sends.take();
+        sends.add(count);
+        bytes_sent.add(bytes);
+        let (count, bytes) = self.recent_receives.take();
+        receives.add(count);
+        bytes_received.add(bytes);
+    }
 }
 
 /// How many stripes a transport has: enough that two circuits seldom share one.
@@ -272,15 +313,7 @@ pub(super) struct Stripes([Stripe; STRIPES]);
 impl Stripes {
     /// All zero.
     pub(super) const fn new() -> Self {
-        Self(
-            [const {
-                Stripe {
-                    flow: Flow::new(),
-                    shelf: Shelf::new(),
-                    _rest_of_lines: [0; 11],
-                }
-            }; STRIPES],
-        )
+        Self([const { Stripe::new() }; STRIPES])
     }
 
     /// The stripe of the circuit whose block is at an address.
@@ -292,7 +325,9 @@ impl Stripes {
 
     /// Adds the flow of all circuits to what their transport reports.
     pub(super) fn add_to(&self, report: &mut Counters) {
-        for Stripe { flow, .. } in &self.0 {
+        for stripe in &self.0 {
+            stripe.settle();
+            let flow = &stripe.settled;
             report.Sends = report.Sends.wrapping_add(flow.sends.get());
             report.BytesSent = report.BytesSent.wrapping_add(flow.bytes_sent.get());
             report.Receives = report.Receives.wrapping_add(flow.receives.get());

@@ -5,7 +5,7 @@
 
 use core::{hint, mem::offset_of};
 
-use rxce_engine::spread;
+use rxce_engine::{recent, spread};
 
 use super::{address, circuit, counters, peer, registry, registry::pointers, transport};
 use crate::abi;
@@ -40,6 +40,10 @@ struct Map {
     transport_stripes: u64,
     stripe_count: u64,
     stripe_bytes: u64,
+    /// In a stripe, what is not in its numbers yet: sends and their bytes, receives and their bytes, each pair in eight bytes,
+    /// of which the bytes take the lower bits.
+    stripe_recent: u64,
+    recent_byte_bits: u64,
     /// A transport's name: the address of its UTF-16 text, and its length in bytes in two bytes.
     name_text: u64,
     name_bytes: u64,
@@ -51,7 +55,7 @@ struct Map {
 unsafe impl Sync for Map {}
 
 static MAP: Map = Map {
-    signature: *b"rxce debug map 1",
+    signature: *b"rxce debug map 2",
     shards: pointers::SHARDS.as_ptr(),
     shard_count: spread::SHARDS as u64,
     shard_bytes: size_of::<pointers::Shard>() as u64,
@@ -73,6 +77,8 @@ static MAP: Map = Map {
     transport_stripes: transport::Transport::STRIPES as u64,
     stripe_count: counters::STRIPES as u64,
     stripe_bytes: counters::STRIPE_BYTES as u64,
+    stripe_recent: counters::Stripe::RECENT as u64,
+    recent_byte_bits: recent::BYTE_BITS as u64,
     name_text: transport::Transport::NAME_TEXT as u64,
     name_bytes: transport::Transport::NAME_BYTES as u64,
     public_state: offset_of!(abi::Vc, State) as u64,

@@ -31,7 +31,7 @@ impl Circuit {
 
     /// A listed send is about to be given to the transport.
     pub(in crate::connection) fn count_sent(&self, bytes: u32) {
-        self.stripe().flow.sent(bytes);
+        self.stripe().sent(bytes);
         trace::sent(self.vc().addr(), bytes);
     }
 
@@ -44,17 +44,17 @@ impl Circuit {
 
     /// The client took `bytes` of an indication.
     pub(in crate::connection) fn count_received(&self, bytes: u32) {
-        self.count_receives(1, bytes);
+        self.count_receives(true, bytes);
     }
 
     /// `bytes` came into the client's memory.
     pub(in crate::connection) fn count_filled(&self, bytes: u32) {
-        self.count_receives(0, bytes);
+        self.count_receives(false, bytes);
     }
 
-    fn count_receives(&self, receives: u64, bytes: u32) {
-        self.counters.flow.received(receives, bytes);
-        self.stripe().flow.received(receives, bytes);
+    fn count_receives(&self, first: bool, bytes: u32) {
+        self.counters.flow.received(first, bytes);
+        self.stripe().received(first, bytes);
         trace::received(self.vc().addr(), bytes);
     }
 
