@@ -11,12 +11,13 @@ pub const SEGMENTS: usize = 26;
 /// Where element `index` lives: segment and offset.
 #[must_use]
 pub const fn place(index: u32) -> (u32, u32) {
-    let group = index >> FIRST_SEGMENT_BITS;
-    if group == 0 {
+    if index >> FIRST_SEGMENT_BITS == 0 {
         return (0, index);
     }
-    let segment = group.ilog2().saturating_add(1);
-    (segment, index & segment_length(segment).wrapping_sub(1))
+    // A later segment begins at its own length: at a power of two.
+    let highest = index.ilog2();
+    let segment = highest.saturating_sub(FIRST_SEGMENT_BITS).saturating_add(1);
+    (segment, index & !1_u32.unbounded_shl(highest))
 }
 
 /// How many elements segment `segment` has.
@@ -53,9 +54,9 @@ pub const fn split_source(buckets: u32) -> u32 {
     buckets & (mask(buckets.saturating_add(1)) >> 1)
 }
 
-/// All ones up to the highest bit that an index below `buckets` has.
+/// All ones up to the highest bit that an index below `buckets` has, and at least one.
 const fn mask(buckets: u32) -> u32 {
-    u32::MAX.unbounded_shr(buckets.saturating_sub(1).leading_zeros())
+    u32::MAX.unbounded_shr((buckets.saturating_sub(1) | 1).leading_zeros())
 }
 
 /// Shards of each table; a power of two.
