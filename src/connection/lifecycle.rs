@@ -102,7 +102,6 @@ struct Reserved {
 ///
 /// [`Error::InvalidParameter`], [`Error::InsufficientResources`].
 fn reserve_on(connection: &Ref<Connection>, public: Client<abi::Vc>) -> Result<Reserved, Error> {
-    layer::require_free(public)?;
     connection.pin()?;
     let reserved = match Circuit::new(public, connection, None) {
         Ok((block, opening)) => {
