@@ -72,11 +72,11 @@ pub trait Circuit {
     /// The time since start, in units of 100 ns.
     fn now_100ns(&self) -> u64;
 
-    /// A new disconnect request, unlisted, with a reference to the circuit of its own. `None` without memory, and once
-    /// the circuit's run-down has begun: a tear-down has claimed it then, which the next look finds.
+    /// A new disconnect request, unlisted, which takes the reference to the circuit of the initiate's caller. `None` without
+    /// memory; the reference stays the caller's then.
     fn new_disconnect(&self) -> Option<Self::Request>;
 
-    /// Undoes [`Self::new_disconnect`], [`Self::prepared`] or the making of a connect request: never listed.
+    /// Undoes [`Self::prepared`] or the making of a connect request: never listed.
     fn discard(&self, request: Self::Request);
 
     /// One of the pre-allocated requests with a reference to the circuit of its own; `None` if the device stack has
@@ -156,13 +156,23 @@ fn wait_until<C: Circuit>(
     }
 }
 
-/// `RxCeInitiateVCDisconnect`: all or nothing, and asynchronous.
-///
-/// # Errors
-///
-/// [`Error::InvalidParameter`] for a circuit that is being torn down, [`Error::InsufficientResources`] if a request
-/// was needed and could not be allocated; nothing has changed then.
-pub fn initiate_disconnect<C: Circuit>(circuit: &C) -> Result<(), Error> {
+/// The request of an initiate, which has the reference of the initiate's caller: what is left of the request is his to drop, and
+/// the circuit may be gone after that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Made<R> {
+    /// None was made; the reference is the caller's.
+    Nothing,
+    /// It was sent, and the submitter's part is the caller's.
+    Sent(R),
+    /// It was never listed.
+    Unused(R),
+}
+
+/// `RxCeInitiateVCDisconnect`: all or nothing, and asynchronous. The result is [`Error::InvalidParameter`] for a circuit that is
+/// being torn down or damaged, and [`Error::InsufficientResources`] if a request was needed and could not be allocated; nothing
+/// has changed then.
+pub fn initiate_disconnect<C: Circuit>(circuit: &C) -> (Result<(), Error>, Made<C::Request>) {
+    const REFUSED: Result<(), Error> = Err(Error::InvalidParameter);
     let look = || circuit.hold(|ledger| ledger.life.local_disconnect());
     let first = circuit.hold(|ledger| match ledger.life.local_disconnect() {
         _ if !circuit.shows(ledger.life.state()) => Local::Refuse,
@@ -170,19 +180,20 @@ pub fn initiate_disconnect<C: Circuit>(circuit: &C) -> Result<(), Error> {
     });
     match first {
         Local::Submit(_) => {}
-        Local::Nothing => return Ok(()),
-        Local::Refuse => return Err(Error::InvalidParameter),
+        Local::Nothing => return (Ok(()), Made::Nothing),
+        Local::Refuse => return (REFUSED, Made::Nothing),
     }
     let early = mutant!(StateBeforeMemory)
         .then(|| change(circuit, |ledger| ledger.life.begin_local_disconnect()));
     let unlocked = mutant!(UnlockedDecision).then(look);
     let Some(request) = circuit.new_disconnect() else {
         // Another thread may have settled the matter meanwhile: then memory was not needed.
-        return match look() {
+        let result = match look() {
             Local::Submit(_) => Err(Error::InsufficientResources),
             Local::Nothing => Ok(()),
-            Local::Refuse => Err(Error::InvalidParameter),
+            Local::Refuse => REFUSED,
         };
+        return (result, Made::Nothing);
     };
     let decision = change(circuit, |ledger| {
         let now = ledger.life.begin_local_disconnect();
@@ -195,17 +206,10 @@ pub fn initiate_disconnect<C: Circuit>(circuit: &C) -> Result<(), Error> {
     match decision {
         Local::Submit(mode) => {
             send_down(circuit, request, Submission::Disconnect(mode));
-            circuit.drop_part(request);
-            Ok(())
+            (Ok(()), Made::Sent(request))
         }
-        Local::Nothing => {
-            circuit.discard(request);
-            Ok(())
-        }
-        Local::Refuse => {
-            circuit.discard(request);
-            Err(Error::InvalidParameter)
-        }
+        Local::Nothing => (Ok(()), Made::Unused(request)),
+        Local::Refuse => (REFUSED, Made::Unused(request)),
     }
 }
 

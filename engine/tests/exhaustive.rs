@@ -224,7 +224,7 @@ enum Act {
 impl Act {
     fn perform(self, vc: &Bare) {
         match self {
-            Self::Initiate => match circuit::initiate_disconnect(vc) {
+            Self::Initiate => match circuit::initiate_disconnect(vc).0 {
                 Ok(()) => {
                     Bare::add(&vc.seen.initiated);
                     assert_ne!(vc.state(), State::Active, "SUCCESS, and still active");

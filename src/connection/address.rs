@@ -34,8 +34,7 @@ use crate::{
             TDI_EVENT_RECEIVE_EXPEDITED, TDI_EVENT_SEND_POSSIBLE, TDI_SERVICE_CONNECTIONLESS_MODE,
             TDI_SERVICE_EXPEDITED_DATA, TDI_SERVICE_INTERNAL_BUFFERING,
         },
-        open, request,
-        synchronous::{self, Submit},
+        open, request, synchronous,
     },
     trace,
 };
@@ -298,9 +297,8 @@ impl Address {
         let call = request::set_event_handler(event, handler, self.id.raw());
         let target = self.target();
         // SAFETY: The address is open, and the handler is of the event's type.
-        let (status, _) = unsafe {
-            synchronous::perform(at, &target, &call, core::ptr::null_mut(), Submit::Anywhere)
-        }?;
+        let (status, _) =
+            unsafe { synchronous::perform(at, &target, &call, core::ptr::null_mut()) }?;
         if wdk::nt_success(status) {
             Ok(())
         } else {

@@ -1,7 +1,11 @@
 //! The life of a connection and its circuits as clients drive it: built, disconnected, torn down (specification 5.7, 5.10,
 //! 5.12, 5.13). The order of a circuit's steps is the engine crate's.
 
-use rxce_engine::{Error, circuit as engine, life::CancelBuild};
+use rxce_engine::{
+    Error,
+    circuit::{self as engine, Made},
+    life::CancelBuild,
+};
 use wdk_sys::{PVOID, STATUS_CONNECTION_ACTIVE};
 
 use super::{
@@ -162,7 +166,22 @@ fn connect(at: &Pageable, reserved: Reserved) -> Result<(), Error> {
 ///
 /// `<= DISPATCH_LEVEL`
 pub(crate) fn initiate_disconnect(public: Client<abi::Vc>) -> Result<(), Error> {
-    engine::initiate_disconnect(&*circuit::find_to_decide(public)?)
+    let circuit = circuit::find_to_decide(public)?;
+    let (result, made) = engine::initiate_disconnect(&*circuit);
+    match made {
+        Made::Nothing => {}
+        Made::Sent(request) => {
+            circuit.erase().leave();
+            // SAFETY: The submitter's part is ours.
+            unsafe { request.drop_part() };
+        }
+        Made::Unused(request) => {
+            circuit.erase().leave();
+            // SAFETY: The request was never listed.
+            unsafe { request.disarm() };
+        }
+    }
+    result
 }
 
 /// `RxCexCancelConnect`: for the structure of a circuit, whoever builds it.

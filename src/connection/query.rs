@@ -32,8 +32,7 @@ use crate::{
             TDI_CONNECTION_INFO, TDI_CONNECTION_INFORMATION, TDI_PROVIDER_INFO,
             TDI_QUERY_ADAPTER_STATUS, TDI_QUERY_ADDRESS_INFO, TDI_QUERY_CONNECTION_INFO,
         },
-        request as call,
-        synchronous::{self, Submit},
+        request as call, synchronous,
     },
 };
 
@@ -257,8 +256,7 @@ pub(crate) unsafe fn adapter_status(
     let target = transport.control_target();
     let query = call::query_information(TDI_QUERY_ADAPTER_STATUS);
     // SAFETY: The reference keeps the channel's file object, and the MDL lives until the request is over.
-    let (result, _) =
-        unsafe { synchronous::perform(at, &target, &query, mdl.as_ptr(), Submit::Anywhere) }?;
+    let (result, _) = unsafe { synchronous::perform(at, &target, &query, mdl.as_ptr()) }?;
     // With more names than fit, the fixed part is valid all the same.
     let overflow = result == STATUS_BUFFER_OVERFLOW && !mutant!(OverflowIsFailure);
     let failed = !wdk::nt_success(result) && !overflow;

@@ -7,6 +7,7 @@
 
 use core::{
     cell::{Cell, UnsafeCell},
+    mem::offset_of,
     ptr::NonNull,
     sync::atomic::{AtomicBool, AtomicU32, Ordering},
 };
@@ -45,7 +46,7 @@ pub(super) trait Ending {
 /// What a request is for.
 pub(super) enum Purpose {
     /// The connect of a build.
-    Connect(PoolBox<Returned>),
+    Connect(NonNull<Returned>),
     /// A disconnect of either kind.
     Disconnect,
     /// A client's send, with the context of its Send Complete callback.
@@ -57,26 +58,17 @@ pub(super) enum Purpose {
 }
 
 /// Where a transport may report of a connect.
-pub(super) struct Returned(UnsafeCell<TDI_CONNECTION_INFORMATION>);
+pub(super) type Returned = UnsafeCell<TDI_CONNECTION_INFORMATION>;
 
-impl Returned {
-    /// Room for a report.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::InsufficientResources`].
-    pub(super) fn new() -> Result<PoolBox<Self>, Error> {
-        PoolBox::new(Self(UnsafeCell::new(TDI_CONNECTION_INFORMATION::default())))
-    }
-
-    /// The structure for the transport.
-    pub(super) const fn place(&self) -> *mut TDI_CONNECTION_INFORMATION {
-        self.0.get()
-    }
+/// The request of a connect, and behind it the place for the report.
+#[repr(C)]
+struct Connecting {
+    request: Request,
+    returned: Returned,
 }
 
-impl Pooled for Returned {
-    const TAG: Tag = Tag::new(*b"RxRi");
+impl Pooled for Connecting {
+    const TAG: Tag = Request::TAG;
 }
 
 /// Where a request goes when its last part was dropped.
@@ -201,6 +193,39 @@ impl Request {
     ) -> Result<PoolBox<Self>, Error> {
         let irp = Irp::new(stack_size)?;
         PoolBox::new(Self::new(owner, purpose, irp, Home::Pool))
+    }
+
+    /// Allocates the request of a connect.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InsufficientResources`].
+    ///
+    /// # IRQL
+    ///
+    /// `<= DISPATCH_LEVEL`
+    pub(super) fn allocate_connect(
+        owner: NonNull<Header>,
+        stack_size: i8,
+    ) -> Result<PoolBox<Self>, Error> {
+        let irp = Irp::new(stack_size)?;
+        let connecting = PoolBox::new(Connecting {
+            request: Self::new(
+                owner,
+                Purpose::Connect(NonNull::dangling()),
+                irp,
+                Home::Pool,
+            ),
+            returned: Returned::default(),
+        })?
+        .into_raw();
+        // SAFETY: The place lies in the block, and is good as long as that is.
+        let returned = unsafe { connecting.byte_add(offset_of!(Connecting, returned)) };
+        let request: NonNull<Self> = connecting.cast();
+        // SAFETY: The block begins with the request, which nobody else knows.
+        unsafe { (*request.as_ptr()).purpose = Purpose::Connect(returned.cast()) };
+        // SAFETY: The block was given up above, has the tag of requests, and nothing in it but the request is to be dropped.
+        Ok(unsafe { PoolBox::from_raw(request) })
     }
 
     /// Makes an idle request that is in nobody's hands ready for another circuit or purpose.

@@ -1,6 +1,11 @@
 //! Transports: one bound TDI provider each (specification 5.1, 5.2).
 
-use core::{cell::UnsafeCell, mem::offset_of, slice};
+use core::{
+    cell::UnsafeCell,
+    mem::offset_of,
+    slice,
+    sync::atomic::{AtomicI8, Ordering},
+};
 
 use rxce_engine::{Error, life::Closing, send::ZeroLength};
 use wdk_sys::UNICODE_STRING;
@@ -29,8 +34,7 @@ use crate::{
             TDI_PROVIDER_INFO, TDI_QUERY_PROVIDER_INFO, TDI_SERVICE_CONNECTION_MODE,
             TDI_SERVICE_NO_ZERO_LENGTH, TDI_SERVICE_ORDERLY_RELEASE,
         },
-        open, request,
-        synchronous::{self, Submit},
+        open, request, synchronous,
     },
     trace,
 };
@@ -47,6 +51,7 @@ pub(super) struct Transport {
     /// Keeps the driver from being unloaded.
     keep: File,
     quality_of_service: u32,
+    stack_size: AtomicI8,
     pins: SpinLock<Pins>,
     totals: Totals,
     stripes: Stripes,
@@ -180,14 +185,16 @@ impl Transport {
         name: &[u16],
         quality_of_service: u32,
     ) -> Result<PoolBox<Self>, Error> {
-        PoolBox::new(Self {
+        let name = Name::new(name)?;
+        PoolBox::with(|| Self {
             header: Header::new(Kind::Transport, public.address()),
             info: UnsafeCell::new(TDI_PROVIDER_INFO::default()),
             public,
-            name: Name::new(name)?,
+            name,
             channel: File::none(),
             keep: File::none(),
             quality_of_service,
+            stack_size: AtomicI8::new(0),
             pins: SpinLock::new(Pins::new()),
             totals: Totals::new(),
             stripes: Stripes::new(),
@@ -203,6 +210,7 @@ impl Transport {
         })?;
         self.query_provider(at)?;
         let target = self.control_target();
+        self.note_stack_size(target.device.stack_size());
         let value = abi::Transport {
             Signature: 0,
             Name: *name.as_string(),
@@ -227,8 +235,7 @@ impl Transport {
         let target = self.control_target();
         let call = request::query_information(TDI_QUERY_PROVIDER_INFO);
         // SAFETY: The channel is open, and the MDL lives until the request is over.
-        let (status, written) =
-            unsafe { synchronous::perform(at, &target, &call, mdl.as_ptr(), Submit::Anywhere) }?;
+        let (status, written) = unsafe { synchronous::perform(at, &target, &call, mdl.as_ptr()) }?;
         // A provider may know more than the structure holds.
         let accepted = wdk::nt_success(status)
             || (status == wdk_sys::STATUS_BUFFER_OVERFLOW && written >= LENGTH as usize);
@@ -392,9 +399,15 @@ impl Transport {
         }
     }
 
-    /// How many stack locations requests to the provider need, as far as the control channel tells.
+    /// How many stack locations requests to the provider need, as far as is known: what the control channel needed when it was
+    /// opened, or an endpoint since then. An endpoint may need more.
     pub(super) fn stack_size(&self) -> i8 {
-        self.control_target().device.stack_size()
+        self.stack_size.load(Ordering::Relaxed)
+    }
+
+    /// An endpoint needs that many.
+    pub(super) fn note_stack_size(&self, stack_size: i8) {
+        self.stack_size.fetch_max(stack_size, Ordering::Relaxed);
     }
 }
 

@@ -127,7 +127,7 @@ impl HandleThread {
     ///
     /// `<= APC_LEVEL`
     pub(crate) fn at_passive<R: Send>(&self, at: &Pageable, work: impl FnOnce() -> R + Send) -> R {
-        if irql::allows_handles() || mutant!(HandleOnWrongThread) {
+        if irql::allows_handles(at) || mutant!(HandleOnWrongThread) {
             return work();
         }
         self.post(at, work)

@@ -5,21 +5,32 @@ use core::marker::PhantomData;
 use wdk_sys::{APC_LEVEL, DISPATCH_LEVEL, PASSIVE_LEVEL, ntddk};
 
 /// Proof that this thread runs at `IRQL <= APC_LEVEL` and holds no spin lock: it may wait.
-pub(crate) struct Pageable(PhantomData<*mut ()>);
+pub(crate) struct Pageable {
+    /// Whether it runs at `PASSIVE_LEVEL`, where somebody has looked: whoever changes the level later changes it back.
+    passive: Option<bool>,
+    _of_this_thread: PhantomData<*mut ()>,
+}
 
 impl Pageable {
     /// The proof, if the level is low enough.
     pub(crate) fn at_entry() -> Option<Self> {
-        (u32::from(current()) <= APC_LEVEL).then_some(Self(PhantomData))
+        let level = u32::from(current());
+        (level <= APC_LEVEL).then_some(Self {
+            passive: Some(level == PASSIVE_LEVEL),
+            _of_this_thread: PhantomData,
+        })
     }
 
-    /// The proof for a thread or callback that the system starts at `PASSIVE_LEVEL`.
+    /// The proof for a thread or callback that the system starts at such a level.
     ///
     /// # Safety
     ///
     /// The caller runs at `IRQL <= APC_LEVEL` without a spin lock.
     pub(crate) const unsafe fn assume() -> Self {
-        Self(PhantomData)
+        Self {
+            passive: None,
+            _of_this_thread: PhantomData,
+        }
     }
 }
 
@@ -42,9 +53,11 @@ pub(crate) fn at_most_dispatch() -> bool {
 ///
 /// # IRQL
 ///
-/// `<= DISPATCH_LEVEL`
-pub(crate) fn allows_handles() -> bool {
+/// `<= APC_LEVEL`
+pub(crate) fn allows_handles(at: &Pageable) -> bool {
+    let passive = at
+        .passive
+        .unwrap_or_else(|| u32::from(current()) == PASSIVE_LEVEL);
     // SAFETY: KeAreAllApcsDisabled only reads the state of this thread.
-    let apcs_disabled = unsafe { ntddk::KeAreAllApcsDisabled() };
-    u32::from(current()) == PASSIVE_LEVEL && apcs_disabled == 0
+    passive && unsafe { ntddk::KeAreAllApcsDisabled() } == 0
 }

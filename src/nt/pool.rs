@@ -82,13 +82,29 @@ impl<T: Pooled> PoolBox<T> {
     ///
     /// [`Error::InsufficientResources`].
     pub(crate) fn new(value: T) -> Result<Self, Error> {
-        const { assert!(align_of::<T>() <= 16, "pool is aligned to 16 bytes") };
-        let block = allocate(size_of::<T>(), T::TAG)
-            .ok_or(Error::InsufficientResources)?
-            .cast::<T>();
+        let block = Self::place()?;
         // SAFETY: The block is new, large enough and aligned.
         unsafe { block.write(value) };
         Ok(Self(block))
+    }
+
+    /// Makes a value in pool: a large one need not be moved there.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InsufficientResources`]; the value was not made then.
+    pub(crate) fn with(make: impl FnOnce() -> T) -> Result<Self, Error> {
+        let block = Self::place()?;
+        // SAFETY: The block is new, large enough and aligned.
+        unsafe { block.write(make()) };
+        Ok(Self(block))
+    }
+
+    /// Memory for a value, all zero.
+    fn place() -> Result<NonNull<T>, Error> {
+        const { assert!(align_of::<T>() <= 16, "pool is aligned to 16 bytes") };
+        let block = allocate(size_of::<T>(), T::TAG).ok_or(Error::InsufficientResources)?;
+        Ok(block.cast())
     }
 
     /// Allocates a value of zeroes.
@@ -100,10 +116,7 @@ impl<T: Pooled> PoolBox<T> {
     where
         T: Zeroed,
     {
-        const { assert!(align_of::<T>() <= 16, "pool is aligned to 16 bytes") };
-        // The memory comes zeroed.
-        let block = allocate(size_of::<T>(), T::TAG).ok_or(Error::InsufficientResources)?;
-        Ok(Self(block.cast()))
+        Self::place().map(Self)
     }
 
     /// Gives the ownership up.

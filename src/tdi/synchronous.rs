@@ -8,35 +8,16 @@ use wdk_sys::{NTSTATUS, PDEVICE_OBJECT, PIRP, PMDL, PVOID, STATUS_MORE_PROCESSIN
 use super::IN_FLIGHT;
 use crate::nt::{
     event::Event,
-    handle_thread::HANDLE_THREAD,
     irp::{self, Call, Irp},
     irql::Pageable,
     target::Target,
 };
 
-/// At which level a request may be handed to the transport.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Submit {
-    /// At the caller's.
-    Anywhere,
-    /// At `PASSIVE_LEVEL`: the transport touches handles.
-    AtPassive,
-}
-
-/// What the completion routine leaves on the waiter's stack.
-struct Outcome {
-    done: Event,
-    result: UnsafeCell<(NTSTATUS, usize)>,
-}
-
-// SAFETY: The routine writes before it signals, the waiter reads after.
-unsafe impl Sync for Outcome {}
-
 /// Sends one request and waits for its end: status and information.
 ///
 /// # Errors
 ///
-/// [`Error::InsufficientResources`] if there is no packet for it; then nothing was sent.
+/// [`Error::InsufficientResources`] if there is no packet for it, or once the driver is being unloaded; nothing was sent then.
 ///
 /// # Safety
 ///
@@ -50,67 +31,81 @@ pub(crate) unsafe fn perform(
     target: &Target,
     call: &Call,
     mdl: PMDL,
-    submit: Submit,
 ) -> Result<(NTSTATUS, usize), Error> {
     let irp = Irp::new(target.device.stack_size())?;
-    // SAFETY: Forwarded; the packet fits the target.
-    unsafe { perform_with(at, irp, target, call, mdl, submit) }
+    let outcome = Outcome::uninit();
+    // SAFETY: Forwarded; the packet fits the target, and it and the outcome stay until the wait is over.
+    unsafe { outcome.send(&irp, target, call, mdl) }?;
+    // SAFETY: The request was sent.
+    Ok(unsafe { outcome.wait(at) })
 }
 
-/// Sends one request in a packet that was allocated before, and waits for its end: status and information.
-///
-/// # Errors
-///
-/// [`Error::InsufficientResources`] once the driver is being unloaded; nothing was sent then.
-///
-/// # Safety
-///
-/// As [`perform`]; the packet has as many locations as the target's stack needs.
-///
-/// # IRQL
-///
-/// `<= APC_LEVEL`
-pub(crate) unsafe fn perform_with(
-    at: &Pageable,
-    irp: Irp,
-    target: &Target,
-    call: &Call,
-    mdl: PMDL,
-    submit: Submit,
-) -> Result<(NTSTATUS, usize), Error> {
-    let outcome = Outcome {
-        done: Event::uninit(),
-        result: UnsafeCell::new((0, 0)),
-    };
-    // SAFETY: The outcome stays where it is until the wait below is over.
-    unsafe { outcome.done.init_manual_reset() };
-    let context: PVOID = (&raw const outcome).cast_mut().cast();
-    // SAFETY: The packet is new and has the device's stack size; the context outlives the request.
-    unsafe { irp.prepare(target, call, mdl, completed, context) };
-    if !IN_FLIGHT.acquire() {
-        return Err(Error::InsufficientResources);
-    }
-    let (packet, device) = (SendPointer(irp.as_ptr()), target.device);
-    // SAFETY: The packet was prepared for this device; `irp` lives until the wait is over.
-    let send = move || unsafe { Irp::call(packet.get(), device) };
-    match submit {
-        Submit::Anywhere => send(),
-        Submit::AtPassive => HANDLE_THREAD.at_passive(at, send),
-    }
-    outcome.done.wait(at);
-    // SAFETY: The completion routine wrote it before it signalled, and is done with it.
-    Ok(unsafe { *outcome.result.get() })
+/// What the completion routine leaves on the waiter's stack.
+pub(crate) struct Outcome {
+    done: Event,
+    result: UnsafeCell<(NTSTATUS, usize)>,
 }
 
-/// A packet on its way to the handle thread.
-struct SendPointer(PIRP);
+// SAFETY: The routine writes before it signals, the waiter reads after.
+unsafe impl Sync for Outcome {}
 
-// SAFETY: The packet is handed over, not shared.
-unsafe impl Send for SendPointer {}
+impl Outcome {
+    /// Of a request that was not sent yet.
+    pub(crate) const fn uninit() -> Self {
+        Self {
+            done: Event::uninit(),
+            result: UnsafeCell::new((0, 0)),
+        }
+    }
 
-impl SendPointer {
-    const fn get(&self) -> PIRP {
-        self.0
+    /// Sends one request in a packet that is not in use.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InsufficientResources`] once the driver is being unloaded; nothing was sent then.
+    ///
+    /// # Safety
+    ///
+    /// The outcome is used for one request. After a success it and the packet stay where they are until [`Self::wait`] has
+    /// returned, the target stays open, and what the parameters and the MDL point to stays valid. The packet has as many
+    /// locations as the target's stack needs.
+    ///
+    /// # IRQL
+    ///
+    /// `<= DISPATCH_LEVEL`, unless the transport wants it lower for this request
+    pub(crate) unsafe fn send(
+        &self,
+        irp: &Irp,
+        target: &Target,
+        call: &Call,
+        mdl: PMDL,
+    ) -> Result<(), Error> {
+        // SAFETY: Forwarded: the outcome stays where it is, and nobody uses it yet.
+        unsafe { self.done.init_manual_reset() };
+        let context: PVOID = (&raw const *self).cast_mut().cast();
+        // SAFETY: Forwarded.
+        unsafe { irp.prepare(target, call, mdl, completed, context) };
+        if !IN_FLIGHT.acquire() {
+            return Err(Error::InsufficientResources);
+        }
+        // SAFETY: The packet was prepared for this device, and stays.
+        unsafe { Irp::call(irp.as_ptr(), target.device) };
+        Ok(())
+    }
+
+    /// Waits for the end of the request: status and information.
+    ///
+    /// # Safety
+    ///
+    /// [`Self::send`] has succeeded.
+    ///
+    /// # IRQL
+    ///
+    /// `<= APC_LEVEL`
+    pub(crate) unsafe fn wait(&self, at: &Pageable) -> (NTSTATUS, usize) {
+        self.done.wait(at);
+        // SAFETY: The completion routine wrote it before it signalled, and is done with it.
+        unsafe { *self.result.get() }
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rxce_engine::{
     Error,
-    circuit::{self, Circuit, change, note_return},
+    circuit::{self, Circuit, Made, change, note_return},
     ledger::{Handover, Kind},
     life::{Notice, State},
     receive::{Channel, Indication, Room},
@@ -27,7 +27,21 @@ impl Vc {
     /// `RxCeInitiateVCDisconnect`.
     pub(crate) fn initiate(&self) -> Result<(), Error> {
         let result = match self.find() {
-            Some(circuit) => circuit::initiate_disconnect(&**circuit),
+            Some(circuit) => {
+                let (result, made) = circuit::initiate_disconnect(&**circuit);
+                match made {
+                    Made::Nothing => drop(circuit),
+                    Made::Sent(request) => {
+                        std::mem::forget(circuit);
+                        self.drop_part(request);
+                    }
+                    Made::Unused(request) => {
+                        std::mem::forget(circuit);
+                        self.discard(request);
+                    }
+                }
+                result
+            }
             None => Err(Error::InvalidParameter),
         };
         let state = self.life().state();

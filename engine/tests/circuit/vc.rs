@@ -242,17 +242,25 @@ impl Vc {
         Some(request)
     }
 
-    /// Allocates and arms a request. `None` without memory, and once the run-down has begun.
-    pub(crate) fn new_request(&self, purpose: Purpose) -> Option<Handle> {
+    fn allocate(&self, purpose: Purpose) -> Option<Handle> {
         if !self.allocates() {
             return None;
         }
-        let handle = {
-            let mut requests = self.requests.lock().expect("no thread has panicked");
-            requests.push(Arc::new(Request::new(purpose, Home::Pool)));
-            Handle(requests.len() - 1)
-        };
-        self.arm(handle)
+        let mut requests = self.requests.lock().expect("no thread has panicked");
+        requests.push(Arc::new(Request::new(purpose, Home::Pool)));
+        Some(Handle(requests.len() - 1))
+    }
+
+    /// Allocates and arms a request. `None` without memory, and once the run-down has begun.
+    pub(crate) fn new_request(&self, purpose: Purpose) -> Option<Handle> {
+        self.arm(self.allocate(purpose)?)
+    }
+
+    /// The same with the reference of a caller, who gives it up unless there is no memory.
+    pub(crate) fn new_request_of_caller(&self, purpose: Purpose) -> Option<Handle> {
+        let request = self.allocate(purpose)?;
+        self.request(request).arm();
+        Some(request)
     }
 
     /// The packet reached the transport.

@@ -56,29 +56,30 @@ impl Kept {
         }
     }
 
-    /// Allocates for stacks of `stack_size`.
+    /// Allocates everything anew for stacks of `stack_size`.
     ///
     /// # Errors
     ///
-    /// [`Error::InsufficientResources`].
-    pub(super) fn new(
+    /// [`Error::InsufficientResources`]; something may be missing then.
+    pub(super) fn fill(
+        &mut self,
         circuit: NonNull<Header>,
         stack_size: i8,
         expedited: bool,
-    ) -> Result<Self, Error> {
+    ) -> Result<(), Error> {
         let receive = |channel| -> Result<Request, Error> {
             let (purpose, irp) = (Purpose::Receive(channel), Irp::new(stack_size)?);
             Ok(Request::new(circuit, purpose, irp, Home::Keeper))
         };
-        let second = if expedited {
-            Some(receive(Channel::Expedited)?)
-        } else {
-            None
-        };
-        Ok(Self {
-            disconnects: Packets([Some(Irp::new(stack_size)?), Some(Irp::new(stack_size)?)]),
-            receives: Spares([Some(receive(Channel::Normal)?), second]),
-        })
+        for packet in &mut self.disconnects.0 {
+            *packet = Some(Irp::new(stack_size)?);
+        }
+        let [normal, second] = &mut self.receives.0;
+        *normal = Some(receive(Channel::Normal)?);
+        if expedited {
+            *second = Some(receive(Channel::Expedited)?);
+        }
+        Ok(())
     }
 }
 

@@ -28,7 +28,7 @@ use super::{
     counters::OfCircuit,
     layer::Layer,
     peer::Connection,
-    registry::{self, Block, Header, Ref, ids::OwnedId, pointers},
+    registry::{self, AnyRef, Block, Header, Ref, ids::OwnedId, pointers},
     request::{Handle, Parts, Purpose, Request, RequestList},
 };
 use crate::{
@@ -56,6 +56,8 @@ pub(super) struct Circuit {
     id: OwnedId,
     endpoint: File,
     ledger: SpinLock<Ledger<RequestList>>,
+    /// Beside the ledger: each send touches both.
+    counters: OfCircuit,
     progress: Event,
     /// The place in the address's lists.
     member: Member,
@@ -64,7 +66,6 @@ pub(super) struct Circuit {
     /// Requests on the stack of whoever drains the circuit; only for him.
     disconnects: Cell<Option<NonNull<Disconnects>>>,
     streams: [Stream; 2],
-    counters: OfCircuit,
     /// Set where several circuits compete for one structure.
     competing: Option<PoolBox<Competing>>,
     /// Whether the client's structure shows this circuit.
@@ -345,7 +346,7 @@ impl Circuit {
         };
         let target = this.target();
         let request = Request::allocate(this.block(), purpose, target.device.stack_size())?;
-        Ok(Some(Self::arm(this, request, &target)))
+        Ok(Some(Self::arm(this.erase(), request, &target)))
     }
 
     /// The same for a send, from the shelf if there is a request on it, and with the caller's reference: the request's parts
@@ -361,14 +362,14 @@ impl Circuit {
     pub(super) fn sendable(this: Ref<Self>, purpose: Purpose) -> Result<Handle, Error> {
         let target = this.target();
         let request = this.shelf().request(this.block(), purpose, &target)?;
-        Ok(Self::arm(this, request, &target))
+        Ok(Self::arm(this.erase(), request, &target))
     }
 
     /// Arms a request that nobody else has.
-    fn arm(this: Ref<Self>, request: PoolBox<Request>, target: &Target) -> Handle {
+    fn arm(reference: AnyRef, request: PoolBox<Request>, target: &Target) -> Handle {
         let parts = Parts::CompletionAndSubmitter;
         // SAFETY: The request is idle, was made for this target or fits it, and is given up to its parts here.
-        unsafe { Handle::arm(request.into_raw(), this.erase(), target, parts) }
+        unsafe { Handle::arm(request.into_raw(), reference, target, parts) }
     }
 
     /// The circuit of a request.

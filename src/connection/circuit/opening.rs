@@ -21,17 +21,13 @@ use crate::{
         counters::OfCircuit,
         peer::Connection,
         registry::{self, Header, Ref, ids::OwnedId},
-        request::{Handle, Parts, Purpose, Request, RequestList, Returned},
+        request::{Handle, Parts, Request, RequestList},
     },
     nt::{
         event::Event, file::File, handle_thread::HANDLE_THREAD, irp::Irp, irql::Pageable,
         pool::PoolBox, spin_lock::SpinLock, target::Target,
     },
-    tdi::{
-        bindings::TDI_SERVICE_EXPEDITED_DATA,
-        open, request as call,
-        synchronous::{self, Submit},
-    },
+    tdi::{bindings::TDI_SERVICE_EXPEDITED_DATA, open, request as call, synchronous::Outcome},
 };
 
 /// What the opening of an endpoint needs, so that it does not fail for memory later.
@@ -55,20 +51,22 @@ impl Circuit {
         } else {
             Life::new(closing)
         };
-        let mut circuit = PoolBox::new(Self {
+        let id = OwnedId::new()?;
+        let competing = entrant.map(Competing::new).transpose()?;
+        let mut circuit = PoolBox::with(|| Self {
             header: Header::new(registry::Kind::Circuit, public.address()),
             public,
             connection: NonNull::from(connection),
-            id: OwnedId::new()?,
+            id,
             endpoint: File::none(),
             ledger: SpinLock::new(Ledger::new(life, RequestList::new())),
+            counters: OfCircuit::new(),
             progress: Event::uninit(),
             member: Member::new(),
             kept: UnsafeCell::new(Kept::nothing()),
             disconnects: Cell::new(None),
-            streams: [Stream::new(), Stream::new()],
-            counters: OfCircuit::new(),
-            competing: entrant.map(Competing::new).transpose()?,
+            streams: [const { Stream::new() }; 2],
+            competing,
             announced: AtomicBool::new(false),
             #[cfg(debug_assertions)]
             callback_thread: AtomicUsize::new(0),
@@ -77,10 +75,10 @@ impl Circuit {
         unsafe { circuit.progress.init_auto_reset() };
         let block = circuit.as_ptr().cast();
         let expedited = transport.offers(TDI_SERVICE_EXPEDITED_DATA);
-        *circuit.kept.get_mut() = Kept::new(block, stack_size, expedited)?;
+        circuit.kept.get_mut().fill(block, stack_size, expedited)?;
         let opening = Opening {
             associate: Irp::new(stack_size)?,
-            connect: new_connect(block, stack_size)?,
+            connect: Request::allocate_connect(block, stack_size)?,
         };
         Ok((circuit, opening))
     }
@@ -96,27 +94,32 @@ impl Circuit {
         at: &Pageable,
         opening: Opening,
     ) -> Result<Handle, Error> {
-        let Opening {
-            mut associate,
-            connect,
-        } = opening;
+        let Opening { associate, connect } = opening;
         let name = circuit.connection().transport().name();
-        HANDLE_THREAD.at_passive(at, || {
-            open::endpoint(&circuit.endpoint, name.as_string(), circuit.id.raw())
-        })?;
-        let target = circuit.target();
-        let connect = circuit.fit(connect, &target)?;
-        if target.device.stack_size() > associate.stack_count() {
-            associate = Irp::new(target.device.stack_size())?;
-        }
         let call = call::associate_address(circuit.connection().address().handle());
-        let (none, submit) = (ptr::null_mut(), Submit::AtPassive);
-        // SAFETY: The endpoint is open, and the packet fits its device.
-        let (status, _) =
-            unsafe { synchronous::perform_with(at, associate, &target, &call, none, submit) }?;
+        let outcome = Outcome::uninit();
+        // The transport references the address's handle in its dispatch routine: both steps are for PASSIVE_LEVEL.
+        let (associate, device) = HANDLE_THREAD.at_passive(at, || {
+            open::endpoint(&circuit.endpoint, name.as_string(), circuit.id.raw())?;
+            let target = circuit.target();
+            let needed = target.device.stack_size();
+            let associate = if needed > associate.stack_count() {
+                Irp::new(needed)?
+            } else {
+                associate
+            };
+            // SAFETY: The endpoint is open, the packet fits its device, and both stay until the wait below is over.
+            unsafe { outcome.send(&associate, &target, &call, ptr::null_mut()) }?;
+            Ok((associate, target.device))
+        })?;
+        // SAFETY: The request was sent.
+        let (status, _) = unsafe { outcome.wait(at) };
+        drop(associate);
         if !wdk::nt_success(status) {
             return Err(Error::Transport(status));
         }
+        let target = circuit.target_at(device);
+        let connect = circuit.fit(connect, &target)?;
         let reference = circuit.again().ok_or(Error::InvalidParameter)?.erase();
         let parts = Parts::CompletionAndSubmitter;
         // SAFETY: The request is new, fits the target, and is given up to its parts here.
@@ -130,14 +133,15 @@ impl Circuit {
         }
         drop(connect);
         let stack_size = target.device.stack_size();
+        self.connection().transport().note_stack_size(stack_size);
         let expedited = self
             .connection()
             .transport()
             .offers(TDI_SERVICE_EXPEDITED_DATA);
-        let kept = Kept::new(self.block(), stack_size, expedited)?;
         // SAFETY: The circuit is reserved, and nobody but its build can find it.
-        unsafe { *self.kept.get() = kept };
-        new_connect(self.block(), stack_size)
+        let kept = unsafe { &mut *self.kept.get() };
+        kept.fill(self.block(), stack_size, expedited)?;
+        Request::allocate_connect(self.block(), stack_size)
     }
 }
 
@@ -151,8 +155,4 @@ impl Competing {
         unsafe { competing.clean_up.init_manual_reset() };
         Ok(competing)
     }
-}
-
-fn new_connect(circuit: NonNull<Header>, stack_size: i8) -> Result<PoolBox<Request>, Error> {
-    Request::allocate(circuit, Purpose::Connect(Returned::new()?), stack_size)
 }

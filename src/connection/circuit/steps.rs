@@ -12,7 +12,10 @@ use wdk_sys::NTSTATUS;
 
 use super::Circuit;
 use crate::{
-    connection::request::{Ending, Handle, Home, Parts, Purpose, Request, RequestList},
+    connection::{
+        registry::AnyRef,
+        request::{Ending, Handle, Home, Parts, Purpose, Request, RequestList},
+    },
     nt::{event, handle_thread::HANDLE_THREAD, irql::Pageable, time},
     tdi::request as call,
     trace,
@@ -65,7 +68,12 @@ impl engine::Circuit for Circuit {
     }
 
     fn new_disconnect(&self) -> Option<Handle> {
-        self.submittable(Purpose::Disconnect).ok().flatten()
+        let target = self.target();
+        let stack_size = target.device.stack_size();
+        let request = Request::allocate(self.block(), Purpose::Disconnect, stack_size).ok()?;
+        // SAFETY: The caller of the initiate gives his reference up to the request.
+        let reference = unsafe { AnyRef::from_raw(self.block()) };
+        Some(Self::arm(reference, request, &target))
     }
 
     fn discard(&self, request: Handle) {
@@ -102,7 +110,8 @@ impl engine::Circuit for Circuit {
         let call = match submission {
             Submission::Connect => {
                 let returned = match request.get().purpose() {
-                    Purpose::Connect(returned) => returned.place(),
+                    // SAFETY: The place lies behind the request, which is in flight next.
+                    Purpose::Connect(returned) => unsafe { returned.as_ref() }.get(),
                     _ => ptr::null_mut(),
                 };
                 call::connect(self.connection().information(), returned)

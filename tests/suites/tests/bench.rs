@@ -32,10 +32,10 @@ const SUBJECTS: [(&str, usize); 14] = [
 /// Instructions and kernel calls of the engine's routines over the null transport. Whoever changes them on purpose records the new
 /// ones, and says in docs/benches.md what it was for.
 const RECORDED: [(&str, u32, u32); 4] = [
-    ("send", 448, 14),
-    ("disconnect", 530, 21),
-    ("tear-down", 610, 27),
-    ("build", 1467, 66),
+    ("send", 431, 14),
+    ("disconnect", 471, 19),
+    ("tear-down", 607, 26),
+    ("build", 1442, 59),
 ];
 /// Waits of a cycle over loopback that put a thread to sleep, by the engine and by hand: for the association, the connect, the
 /// disconnect and the close of the endpoint. One more would be a thread that is woken for nothing.

@@ -63,7 +63,7 @@ impl Circuit for Vc {
         self.assert_here();
         self.record(|record| record.disconnect_allocations += 1);
         self.sim.step();
-        let request = self.new_request(Purpose::Disconnect);
+        let request = self.new_request_of_caller(Purpose::Disconnect);
         if request.is_none() {
             let due = matches!(self.life().local_disconnect(), Local::Submit(_));
             self.record(|record| record.without_memory(due));
