@@ -14,9 +14,9 @@ use suites::bench::{
 /// What a report must have: subject, and how many rows.
 const SUBJECTS: [(&str, usize); 14] = [
     ("ntsim, all rules off", 4),
-    ("null transport", 14),
+    ("null transport", 22),
     ("two threads on disjoint circuits", 2),
-    ("driver code, null transport", 18),
+    ("driver code, null transport", 24),
     ("loopback TCP, one circuit", 9),
     ("loopback TCP, a whole cycle", 4),
     ("64 bytes and an answer, loopback TCP", 9),

@@ -72,13 +72,11 @@ pub enum Provider {
     Tcp(u16),
 }
 
-/// What the engine and the hand-written client do in turn. The engine's columns come first.
+/// What the engine and its rival do in turn. The engine's columns come first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Contest {
     /// A send of 64 bytes that is over when the call returns.
     Send,
-    /// The same, against a client that makes, by hand, every call of the kernel that the engine's contract prescribes.
-    PrescribedSend,
     /// A send of 64 bytes that the transport pends and the bench completes, on the same thread.
     PendedSend,
     /// A disconnect, a tear-down and a build of one circuit: three columns each.
@@ -97,22 +95,46 @@ impl Contest {
     #[must_use]
     pub const fn columns(self) -> usize {
         match self {
-            Self::Send | Self::PrescribedSend | Self::PendedSend | Self::Echo => 2,
+            Self::Send | Self::PendedSend | Self::Echo => 2,
             Self::Threads | Self::Sleeps => 4,
             Self::Cycle => 6,
         }
     }
 }
 
-/// One of a pair.
+/// Who is measured against the engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rival {
+    /// The hand-written client.
+    ByHand,
+    /// The one that makes by hand every call of the kernel that the engine's contract prescribes.
+    Prescribed,
+}
+
+impl Rival {
+    const fn to_word(self) -> u32 {
+        match self {
+            Self::ByHand => 0,
+            Self::Prescribed => 1,
+        }
+    }
+
+    const fn from_word(word: u32) -> Option<Self> {
+        match word {
+            0 => Some(Self::ByHand),
+            1 => Some(Self::Prescribed),
+            _ => None,
+        }
+    }
+}
+
+/// Whose instructions are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
     /// `rxce.sys`.
     Engine,
-    /// The hand-written client.
-    ByHand,
-    /// The one that does by hand what the engine's contract prescribes; it sends, and does nothing else.
-    Prescribed,
+    /// A client without an engine.
+    Rival(Rival),
 }
 
 /// A part of a circuit's life.
@@ -154,6 +176,8 @@ pub enum Command {
     },
     /// Measures the pair, as [`Self::Measure`] does.
     Contest {
+        /// Against whom.
+        rival: Rival,
         /// What.
         contest: Contest,
         /// How many batches.
@@ -227,6 +251,7 @@ impl Command {
                 [4, kind, port, circuits, 0]
             }
             Self::Contest {
+                rival,
                 contest,
                 batches,
                 each,
@@ -238,9 +263,8 @@ impl Command {
                     Contest::Echo => 3,
                     Contest::Threads => 4,
                     Contest::Sleeps => 5,
-                    Contest::PrescribedSend => 6,
                 };
-                [5, contest, batches, each, 0]
+                [5, contest, batches, each, rival.to_word()]
             }
             Self::Stream {
                 bytes,
@@ -252,8 +276,7 @@ impl Command {
             Self::Count { side, step } => {
                 let side = match side {
                     Side::Engine => 0,
-                    Side::ByHand => 1,
-                    Side::Prescribed => 2,
+                    Side::Rival(rival) => rival.to_word().saturating_add(1),
                 };
                 let step = match step {
                     Step::Send => 0,
@@ -317,11 +340,11 @@ impl Command {
                     3 => Contest::Echo,
                     4 => Contest::Threads,
                     5 => Contest::Sleeps,
-                    6 => Contest::PrescribedSend,
                     _ => return None,
                 },
                 batches: third,
                 each: fourth,
+                rival: Rival::from_word(fifth)?,
             }),
             6 => Some(Self::Stream {
                 bytes: second,
@@ -336,9 +359,7 @@ impl Command {
             8 => Some(Self::Count {
                 side: match second {
                     0 => Side::Engine,
-                    1 => Side::ByHand,
-                    2 => Side::Prescribed,
-                    _ => return None,
+                    rival => Side::Rival(Rival::from_word(rival.wrapping_sub(1))?),
                 },
                 step: match third {
                     0 => Step::Send,
@@ -402,6 +423,7 @@ mod tests {
             circuits: 5,
         };
         let contest = |contest| Command::Contest {
+            rival: Rival::ByHand,
             contest,
             batches: 7,
             each: 9,
@@ -420,7 +442,12 @@ mod tests {
             contest(Contest::Echo),
             contest(Contest::Threads),
             contest(Contest::Sleeps),
-            contest(Contest::PrescribedSend),
+            Command::Contest {
+                rival: Rival::Prescribed,
+                contest: Contest::Cycle,
+                batches: 7,
+                each: 9,
+            },
             Command::Stream {
                 bytes: 1,
                 circuits: 2,
@@ -436,11 +463,11 @@ mod tests {
                 step: Step::TearDown,
             },
             Command::Count {
-                side: Side::ByHand,
+                side: Side::Rival(Rival::ByHand),
                 step: Step::Build,
             },
             Command::Count {
-                side: Side::Prescribed,
+                side: Side::Rival(Rival::Prescribed),
                 step: Step::Send,
             },
         ] {

@@ -14,8 +14,8 @@ use wdk_sys::{NTSTATUS, PMDL, PVOID, STATUS_UNSUCCESSFUL, UNICODE_STRING};
 /// Bytes of the sends whose length does not matter.
 pub(crate) const SHORT: u32 = 64;
 
-/// Who sends on circuits, numbered from 0.
-pub(crate) trait Sender {
+/// A client with circuits of its own, numbered from 0.
+pub(crate) trait Client {
     /// Sends; the end is told to the [`Sent`] at `context`, if it is not NULL.
     ///
     /// # Errors
@@ -26,10 +26,7 @@ pub(crate) trait Sender {
     ///
     /// The chain describes `length` bytes and stays until the send is over, and so does what `context` points to.
     unsafe fn send(&self, index: u32, mdl: PMDL, length: u32, context: PVOID) -> Result;
-}
 
-/// A client with circuits of its own.
-pub(crate) trait Client: Sender {
     /// Begins to disconnect.
     ///
     /// # Errors

@@ -1,9 +1,9 @@
-//! The clock around the engine and the hand-written client, in turn: batch by batch, and each time the other one begins.
+//! The clock around the engine and a client written by hand, in turn: batch by batch, and each time the other one begins.
 
 use alloc::vec::Vec;
 use core::{mem, ptr};
 
-use bench_ioctl::{Contest, LAST, Provider, Side, Step};
+use bench_ioctl::{Contest, LAST, Provider, Rival, Side, Step};
 use client_nt::{
     mdl::Mdl,
     pool::{Bytes, NonPaged},
@@ -23,7 +23,7 @@ use wdk_sys::{
 };
 
 use crate::{
-    client::{Client, SHORT, Sender, Sent},
+    client::{Client, SHORT, Sent},
     floor::{Floor, Prescribed},
     measure::now,
     rig::Rig,
@@ -36,6 +36,7 @@ const TAG: u32 = u32::from_le_bytes(*b"Benc");
 pub(crate) struct Pair {
     engine: Rig,
     floor: Floor,
+    provider: Provider,
     circuits: u32,
 }
 
@@ -86,6 +87,7 @@ impl Pair {
         Ok(Self {
             engine,
             floor: Floor::new(provider, circuits)?,
+            provider,
             circuits,
         })
     }
@@ -95,18 +97,35 @@ impl Pair {
     /// # Errors
     ///
     /// The first failure of a client.
-    pub(crate) fn run(&self, contest: Contest, each: u32, answer: &mut [u8]) -> Result<usize> {
-        let message = Message::new(SHORT)?;
-        let figures = contest.columns() / 2;
-        if contest == Contest::PrescribedSend {
-            let prescribed = Prescribed::new(&self.floor)?;
-            let engine = || Ok([self.sends(&self.engine, each, &message)?, 0, 0]);
-            let by_hand = || Ok([self.sends(&prescribed, each, &message)?, 0, 0]);
-            return in_turn(figures, answer, engine, by_hand);
+    pub(crate) fn run(
+        &self,
+        rival: Rival,
+        contest: Contest,
+        each: u32,
+        answer: &mut [u8],
+    ) -> Result<usize> {
+        match rival {
+            Rival::ByHand => self.run_against(&self.floor, contest, each, answer),
+            Rival::Prescribed => self.run_against(&self.prescribed()?, contest, each, answer),
         }
+    }
+
+    /// The client that keeps the contract by hand, which lives as long as a command.
+    fn prescribed(&self) -> Result<Prescribed> {
+        Prescribed::new(self.provider, self.circuits)
+    }
+
+    fn run_against<C: Client>(
+        &self,
+        rival: &C,
+        contest: Contest,
+        each: u32,
+        answer: &mut [u8],
+    ) -> Result<usize> {
+        let message = Message::new(SHORT)?;
         let engine = || self.batch(&self.engine, contest, each, &message);
-        let floor = || self.batch(&self.floor, contest, each, &message);
-        in_turn(figures, answer, engine, floor)
+        let rival = || self.batch(rival, contest, each, &message);
+        in_turn(contest.columns() / 2, answer, engine, rival)
     }
 
     fn batch<C: Client>(
@@ -117,9 +136,7 @@ impl Pair {
         message: &Message,
     ) -> Result<Figures> {
         match contest {
-            Contest::Send | Contest::PrescribedSend => {
-                Ok([self.sends(client, each, message)?, 0, 0])
-            }
+            Contest::Send => Ok([self.sends(client, each, message)?, 0, 0]),
             Contest::PendedSend => Ok([self.pended(client, each, message)?, 0, 0]),
             Contest::Cycle => self.cycles(client, each),
             Contest::Echo => Ok([self.echoes(client, each, message)?, 0, 0]),
@@ -133,7 +150,7 @@ impl Pair {
         (0..self.circuits).cycle()
     }
 
-    fn sends<C: Sender>(&self, client: &C, each: u32, message: &Message) -> Result<u64> {
+    fn sends<C: Client>(&self, client: &C, each: u32, message: &Message) -> Result<u64> {
         let began = now();
         for (index, _) in self.turn().zip(0..each) {
             // SAFETY: The transport has ended the send when the call returns.
@@ -280,34 +297,16 @@ impl Pair {
     pub(crate) fn count(&self, side: Side, step: Step) -> Result {
         match side {
             Side::Engine => count(&self.engine, step),
-            Side::ByHand => count(&self.floor, step),
-            Side::Prescribed if step == Step::Send => {
-                let prescribed = Prescribed::new(&self.floor)?;
-                let message = Message::new(SHORT)?;
-                // SAFETY: The transport has ended the send when the call returns.
-                let send = || unsafe { send_one(&prescribed, &message) };
-                send()?;
-                counted(send)
-            }
-            Side::Prescribed => Err(STATUS_NOT_SUPPORTED),
+            Side::Rival(Rival::ByHand) => count(&self.floor, step),
+            Side::Rival(Rival::Prescribed) => count(&self.prescribed()?, step),
         }
     }
-}
-
-/// Sends on the first circuit.
-///
-/// # Safety
-///
-/// The transport ends sends before it returns.
-unsafe fn send_one<C: Sender>(client: &C, message: &Message) -> Result {
-    // SAFETY: Forwarded.
-    unsafe { client.send(0, message.mdl.as_ptr(), SHORT, ptr::null_mut()) }
 }
 
 fn count<C: Client>(client: &C, step: Step) -> Result {
     let message = Message::new(SHORT)?;
     // SAFETY: The transport has ended the send when the call returns.
-    let send = || unsafe { send_one(client, &message) };
+    let send = || unsafe { client.send(0, message.mdl.as_ptr(), SHORT, ptr::null_mut()) };
     let disconnect = || client.disconnect(0);
     let tear_down = || client.tear_down(0);
     let build = || client.build(0);

@@ -252,9 +252,14 @@ fn execute(work: &mut Work, command: Command, output: &mut [u8]) -> Result<usize
             }
             Ok(0)
         }
-        Command::Contest { contest, each, .. } => {
+        Command::Contest {
+            rival,
+            contest,
+            each,
+            ..
+        } => {
             let pair = work.pair.as_ref().ok_or(STATUS_INVALID_PARAMETER)?;
-            pair.run(contest, each, answer)
+            pair.run(rival, contest, each, answer)
         }
         Command::Stream {
             bytes,

@@ -15,7 +15,7 @@ use wdk_sys::{
 };
 
 use crate::{
-    client::{Client as _, SHORT, Sender as _},
+    client::{Client as _, SHORT},
     rig::{Rig, engine},
 };
 

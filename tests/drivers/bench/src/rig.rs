@@ -21,7 +21,7 @@ use wdk_sys::{
     STATUS_PROCEDURE_NOT_FOUND, STATUS_SUCCESS, ULONG,
 };
 
-use crate::client::{self, Client, Inbox, Sender, Sent};
+use crate::client::{self, Client, Inbox, Sent};
 
 const TAG: u32 = u32::from_le_bytes(*b"Benc");
 
@@ -203,13 +203,11 @@ impl Drop for Rig {
     }
 }
 
-impl Sender for Rig {
+impl Client for Rig {
     unsafe fn send(&self, index: u32, mdl: PMDL, length: u32, context: PVOID) -> Result {
         engine!(self, Send(self.circuit(index)?, 0, mdl, length, context))
     }
-}
 
-impl Client for Rig {
     fn disconnect(&self, index: u32) -> Result {
         engine!(self, InitiateVCDisconnect(self.circuit(index)?))
     }

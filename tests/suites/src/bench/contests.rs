@@ -1,7 +1,7 @@
-//! The engine against the hand-written client, over transports without a network, and what ntsim itself costs.
+//! The engine against the clients written by hand, over transports without a network, and what ntsim itself costs.
 
 use anyhow::Result;
-use bench_ioctl::{Contest, Provider};
+use bench_ioctl::{Contest, Provider, Rival};
 
 use super::{
     Effort,
@@ -14,7 +14,15 @@ pub(super) const FLOOR: &str = "by hand";
 /// And one of the client that makes, by hand, every call of the kernel that the engine's contract prescribes.
 pub(super) const PRESCRIBED: &str = "by hand, as prescribed";
 
-/// A figure of both clients: one of each round.
+/// What a rival's rows are called, and what is said of the engine's that were measured in turn with it.
+const fn titles(rival: Rival) -> (&'static str, &'static str) {
+    match rival {
+        Rival::ByHand => (FLOOR, ""),
+        Rival::Prescribed => (PRESCRIBED, ", in turn with the contract"),
+    }
+}
+
+/// A figure of the engine and a rival: one of each round.
 #[derive(Default)]
 pub(super) struct Both {
     engine: Vec<f64>,
@@ -49,8 +57,17 @@ impl Both {
         }
     }
 
-    fn rows(&self, subject: &str, name: &str, scale: f64, aim: Option<&'static str>) -> [Row; 2] {
-        let [mut engine, floor] = self.scaled(scale).counts(subject, name, "ns");
+    fn rows(
+        &self,
+        subject: &str,
+        name: &str,
+        rival: Rival,
+        scale: f64,
+        aim: Option<&'static str>,
+    ) -> [Row; 2] {
+        let (whom, turns) = titles(rival);
+        let name = format!("{name}{turns}");
+        let [mut engine, floor] = self.scaled(scale).against(subject, &name, "ns", whom);
         engine.aim = aim;
         [engine, floor]
     }
@@ -70,27 +87,34 @@ impl Both {
 /// The names of a cycle's parts.
 pub(super) const PARTS: [&str; 3] = ["disconnect", "tear-down", "build"];
 
-/// A cycle of one circuit: its parts and the whole.
-pub(super) struct Cycle([Both; 3]);
+/// A cycle of one circuit, against a rival: its parts and the whole.
+pub(super) struct Cycle {
+    rival: Rival,
+    parts: [Both; 3],
+}
 
 impl Cycle {
-    pub(super) fn new() -> Self {
-        Self([Both::default(), Both::default(), Both::default()])
+    pub(super) fn new(rival: Rival) -> Self {
+        Self {
+            rival,
+            parts: [Both::default(), Both::default(), Both::default()],
+        }
     }
 
     pub(super) fn measure(&mut self, machine: &Machine, batches: u32, each: u32) -> Result<()> {
-        let columns = machine.contest(Contest::Cycle, batches, each)?;
-        for (figure, part) in self.0.iter_mut().enumerate() {
+        let columns = machine.contest_with(self.rival, Contest::Cycle, batches, each)?;
+        for (figure, part) in self.parts.iter_mut().enumerate() {
             part.note(&columns, figure, 3);
         }
         Ok(())
     }
 
-    pub(super) fn rows(&self, subject: &str, scale: f64, aim: &'static str) -> Vec<Row> {
-        let parts = self.0.iter().zip(PARTS);
-        let parts = parts.flat_map(|(part, name)| part.rows(subject, name, scale, None));
-        let whole = Both::sum(&self.0);
-        let whole = whole.rows(subject, "whole cycle", scale, Some(aim));
+    pub(super) fn rows(&self, subject: &str, scale: f64, aim: Option<&'static str>) -> Vec<Row> {
+        let parts = self.parts.iter().zip(PARTS);
+        let parts =
+            parts.flat_map(|(part, name)| part.rows(subject, name, self.rival, scale, None));
+        let whole = Both::sum(&self.parts);
+        let whole = whole.rows(subject, "whole cycle", self.rival, scale, aim);
         parts.chain(whole).collect()
     }
 }
@@ -104,14 +128,16 @@ pub fn rows(machine: &Machine, effort: &Effort) -> Result<Vec<Row>> {
     let (mut send, mut prescribed) = (Both::default(), Both::default());
     let mut pended = Both::default();
     let (mut one, mut two) = (Both::default(), Both::default());
-    let mut cycle = Cycle::new();
+    let mut cycle = Cycle::new(Rival::ByHand);
+    let mut prescribed_cycle = Cycle::new(Rival::Prescribed);
     let batches = effort.batches;
     for _ in 0..effort.rounds {
         machine.pair(Provider::Null, 100)?;
         send.note(&machine.contest(Contest::Send, batches, 50)?, 0, 1);
-        let columns = machine.contest(Contest::PrescribedSend, batches, 50)?;
+        let columns = machine.contest_with(Rival::Prescribed, Contest::Send, batches, 50)?;
         prescribed.note(&columns, 0, 1);
         cycle.measure(machine, batches, 5)?;
+        prescribed_cycle.measure(machine, batches, 5)?;
         let columns = machine.contest(Contest::Threads, batches / 10, 2_000)?;
         one.note(&columns, 0, 2);
         two.note(&columns, 1, 2);
@@ -124,11 +150,11 @@ pub fn rows(machine: &Machine, effort: &Effort) -> Result<Vec<Row>> {
     let subject = "null transport";
     let mut rows = Vec::new();
     let aim = "at most 5 % and 50 ns more";
-    rows.extend(send.rows(subject, "send", scale, Some(aim)));
-    let prescribed = prescribed.scaled(scale);
-    rows.extend(prescribed.against(subject, "send, in turn with the contract", "ns", PRESCRIBED));
-    rows.extend(pended.rows(subject, "send, pended", scale, Some(aim)));
-    rows.extend(cycle.rows(subject, scale, "at most 10 % more"));
+    rows.extend(send.rows(subject, "send", Rival::ByHand, scale, Some(aim)));
+    rows.extend(prescribed.rows(subject, "send", Rival::Prescribed, scale, None));
+    rows.extend(pended.rows(subject, "send, pended", Rival::ByHand, scale, Some(aim)));
+    rows.extend(cycle.rows(subject, scale, Some("at most 10 % more")));
+    rows.extend(prescribed_cycle.rows(subject, scale, None));
     rows.extend(threads(&one, &two));
     Ok(rows)
 }

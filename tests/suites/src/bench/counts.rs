@@ -1,7 +1,7 @@
 //! Instructions and kernel calls, the same in each run.
 
 use anyhow::Result;
-use bench_ioctl::{Provider, Side, Step};
+use bench_ioctl::{Provider, Rival, Side, Step};
 use ntsim::count::Count;
 
 use super::{
@@ -18,7 +18,7 @@ pub struct Counted {
     around: Count,
     floor: Count,
     /// `bench.sys` again, when it does by hand what the engine's contract prescribes.
-    prescribed: Option<Count>,
+    prescribed: Count,
 }
 
 impl Counted {
@@ -40,14 +40,14 @@ impl Counted {
         self.without_the_rest(&self.floor)
     }
 
-    /// The same of what is prescribed, for a send.
-    fn prescribed(&self) -> Option<[u64; 2]> {
-        let count = self.prescribed.as_ref()?;
-        Some(self.without_the_rest(count))
+    /// The same of what is prescribed.
+    #[must_use]
+    pub fn prescribed(&self) -> [u64; 2] {
+        self.without_the_rest(&self.prescribed)
     }
 
     /// The engine's and those by hand: of instructions, or of kernel calls.
-    fn rows(&self, which: usize) -> Vec<Row> {
+    fn rows(&self, which: usize) -> [Row; 3] {
         let unit = ["instructions", "kernel calls"][which];
         let row = |name: &str, number: u64| {
             Row::number("driver code, null transport", name, unit, number as f64)
@@ -55,10 +55,9 @@ impl Counted {
         let by_hand =
             |whom: &str, figures: [u64; 2]| row(&format!("{}, {whom}", self.name), figures[which]);
         let floor = by_hand(FLOOR, self.floor());
-        let prescribed = self.prescribed();
-        let prescribed = prescribed.map(|figures| by_hand(PRESCRIBED, figures));
+        let prescribed = by_hand(PRESCRIBED, self.prescribed());
         let engine = row(self.name, self.engine()[which]).against(&floor, FLOOR);
-        [engine, floor].into_iter().chain(prescribed).collect()
+        [engine, floor, prescribed]
     }
 
     fn without_the_rest(&self, count: &Count) -> [u64; 2] {
@@ -82,14 +81,8 @@ pub fn take(machine: &Machine) -> Result<Vec<Counted>> {
     machine.pair(Provider::Null, 1)?;
     let counted = STEPS.map(|(name, step)| {
         let [engine, around] = machine.count(Side::Engine, step)?;
-        let [_, floor] = machine.count(Side::ByHand, step)?;
-        let prescribed = match step {
-            Step::Send => {
-                let [_, prescribed] = machine.count(Side::Prescribed, step)?;
-                Some(prescribed)
-            }
-            Step::Disconnect | Step::TearDown | Step::Build => None,
-        };
+        let [_, floor] = machine.count(Side::Rival(Rival::ByHand), step)?;
+        let [_, prescribed] = machine.count(Side::Rival(Rival::Prescribed), step)?;
         Ok(Counted {
             name,
             engine,
@@ -119,13 +112,8 @@ pub fn print(counted: &[Counted]) {
             ("rxce.sys", &step.engine),
             ("bench.sys around it", &step.around),
             ("bench.sys by hand", &step.floor),
-        ]
-        .into_iter()
-        .chain(
-            step.prescribed
-                .iter()
-                .map(|count| ("bench.sys as prescribed", count)),
-        ) {
+            ("bench.sys as prescribed", &step.prescribed),
+        ] {
             println!("\n{}, {who}", step.name);
             let mut functions: Vec<_> = count.instructions.iter().collect();
             functions.sort_by_key(|(_, number)| std::cmp::Reverse(**number));

@@ -3,7 +3,7 @@
 use std::net::TcpStream;
 
 use anyhow::Result;
-use bench_ioctl::{Contest, Provider};
+use bench_ioctl::{Contest, Provider, Rival};
 
 use super::{
     Effort, Subject,
@@ -50,7 +50,7 @@ pub fn rows(
 
 fn cycles(machine: &Machine, effort: &Effort, port: u16) -> Result<Vec<Row>> {
     let subject = "loopback TCP, one circuit";
-    let mut cycle = Cycle::new();
+    let mut cycle = Cycle::new(Rival::ByHand);
     let (mut sleeps, mut switches) = (Both::default(), Both::default());
     let mut plain = Vec::new();
     for _ in 0..effort.rounds {
@@ -64,7 +64,7 @@ fn cycles(machine: &Machine, effort: &Effort, port: u16) -> Result<Vec<Row>> {
         plain.push(median(&times?));
     }
     let scale = machine.nanoseconds_per_tick();
-    let mut rows = cycle.rows(subject, scale, "at most 5 % more");
+    let mut rows = cycle.rows(subject, scale, Some("at most 5 % more"));
     rows.push(Row::samples(
         subject,
         &format!("whole cycle, {PLAIN}"),

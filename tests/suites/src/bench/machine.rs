@@ -4,7 +4,7 @@ use std::{hint::black_box, path::Path, time::Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use bench_ioctl::{
-    Command, Contest, DEVICE_NAME, IOCTL_BENCH, Operation, Pick, Provider, Side, Step,
+    Command, Contest, DEVICE_NAME, IOCTL_BENCH, Operation, Pick, Provider, Rival, Side, Step,
 };
 use ntsim::{Driver, File, Rules, TraceMode, count::Count};
 
@@ -123,13 +123,29 @@ impl Machine {
         self.pair(Provider::Null, 0)
     }
 
-    /// Ticks of one operation of both clients.
+    /// Ticks of one operation of the engine and the hand-written client.
     ///
     /// # Errors
     ///
     /// The first failure of a client.
     pub fn contest(&self, contest: Contest, batches: u32, each: u32) -> Result<Columns> {
+        self.contest_with(Rival::ByHand, contest, batches, each)
+    }
+
+    /// Ticks of one operation of the engine and a rival.
+    ///
+    /// # Errors
+    ///
+    /// The first failure of a client.
+    pub fn contest_with(
+        &self,
+        rival: Rival,
+        contest: Contest,
+        batches: u32,
+        each: u32,
+    ) -> Result<Columns> {
         let command = Command::Contest {
+            rival,
             contest,
             batches,
             each,

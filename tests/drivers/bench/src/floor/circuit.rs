@@ -21,12 +21,9 @@ use wdk_sys::{
 
 use super::{
     file::File,
-    request::{self, Request},
+    request::{self, RELEASE, Request},
 };
 use crate::client::{self, Sent};
-
-/// `TDI_DISCONNECT_RELEASE`.
-const RELEASE: usize = 4;
 
 /// One circuit.
 pub(super) struct Circuit {

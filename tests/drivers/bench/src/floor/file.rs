@@ -2,6 +2,7 @@
 
 use core::{ffi::c_void, ptr};
 
+use bench_ioctl::Provider;
 use client_nt::{
     event::KERNEL_MODE,
     status::{Result, check},
@@ -15,6 +16,8 @@ use wdk_sys::{
         ZwCreateFile,
     },
 };
+
+use crate::client;
 
 #[link(name = "ntoskrnl")]
 unsafe extern "C" {
@@ -59,6 +62,19 @@ pub(super) struct File {
 }
 
 impl File {
+    /// Opens an address of a provider, at `PASSIVE_LEVEL`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::open`].
+    pub(super) fn address(provider: Provider) -> Result<Self> {
+        Self::open(
+            &client::device(provider),
+            b"TransportAddress",
+            &client::LOCAL,
+        )
+    }
+
     /// Opens what the attribute names, at `PASSIVE_LEVEL`.
     ///
     /// # Errors

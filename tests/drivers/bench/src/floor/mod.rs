@@ -7,7 +7,7 @@
 //! ```text
 //! circuit     built, used, torn down
 //! file        opens with an extended attribute
-//! prescribed  a send with what the engine's contract prescribes
+//! prescribed  the contract by hand: with every call of the kernel that the engine's prescribes
 //! request     packets
 //! ```
 
@@ -28,7 +28,7 @@ use wdk_sys::{
 
 pub(crate) use self::prescribed::Prescribed;
 use self::{circuit::Circuit, file::File};
-use crate::client::{self, Client, Inbox, Sender};
+use crate::client::{Client, Inbox};
 
 const TAG: u32 = u32::from_le_bytes(*b"BenF");
 
@@ -55,24 +55,10 @@ impl Floor {
         let inbox = NonPaged::try_new(Inbox::new(), TAG)?;
         // SAFETY: In its place, in nonpaged pool.
         unsafe { inbox.initialise() };
-        let address = File::open(
-            &client::device(provider),
-            b"TransportAddress",
-            &client::LOCAL,
-        )?;
-        let handlers: [(usize, *const ()); 2] = [
-            (
-                EVENT_DISCONNECT,
-                circuit::peer_disconnects as Disconnect as _,
-            ),
-            (EVENT_RECEIVE, receive as Receive as _),
-        ];
+        let address = File::address(provider)?;
         let context = inbox.as_non_null().as_ptr().expose_provenance();
-        for (event, handler) in handlers {
-            let parameters = [event, handler.expose_provenance(), context, 0];
-            // SAFETY: The address is open; the inbox outlives it.
-            unsafe { request::perform(&address, request::SET_EVENT_HANDLER, parameters) }?;
-        }
+        // SAFETY: The inbox outlives the address.
+        unsafe { register(&address, context, circuit::peer_disconnects, receive) }?;
         let mut floor = Self {
             provider,
             address,
@@ -105,14 +91,12 @@ impl Drop for Floor {
     }
 }
 
-impl Sender for Floor {
+impl Client for Floor {
     unsafe fn send(&self, index: u32, mdl: PMDL, length: u32, context: PVOID) -> Result {
         // SAFETY: Forwarded.
         unsafe { self.circuit(index)?.send(mdl, length, context) }
     }
-}
 
-impl Client for Floor {
     fn disconnect(&self, index: u32) -> Result {
         self.circuit(index)?.disconnect()
     }
@@ -145,6 +129,33 @@ type Receive = unsafe extern "C" fn(
     PVOID,
     *mut PIRP,
 ) -> NTSTATUS;
+
+/// Registers the handlers of an address.
+///
+/// # Errors
+///
+/// The first failure.
+///
+/// # Safety
+///
+/// What the handlers take `context` for outlives the address.
+unsafe fn register(
+    address: &File,
+    context: usize,
+    disconnect: Disconnect,
+    receive: Receive,
+) -> Result {
+    let handlers: [(usize, *const ()); 2] = [
+        (EVENT_DISCONNECT, disconnect as _),
+        (EVENT_RECEIVE, receive as _),
+    ];
+    for (event, handler) in handlers {
+        let parameters = [event, handler.expose_provenance(), context, 0];
+        // SAFETY: The address is open; forwarded.
+        unsafe { request::perform(address, request::SET_EVENT_HANDLER, parameters) }?;
+    }
+    Ok(())
+}
 
 /// Takes what is there.
 unsafe extern "C" fn receive(

@@ -27,6 +27,11 @@ pub(super) const DISCONNECT: u8 = 6;
 pub(super) const SEND: u8 = 7;
 pub(super) const SET_EVENT_HANDLER: u8 = 0xB;
 
+/// `TDI_DISCONNECT_ABORT`.
+pub(super) const ABORT: usize = 2;
+/// `TDI_DISCONNECT_RELEASE`.
+pub(super) const RELEASE: usize = 4;
+
 #[expect(clippy::cast_possible_truncation, reason = "the constant is 15")]
 const INTERNAL: u8 = IRP_MJ_INTERNAL_DEVICE_CONTROL as u8;
 #[expect(clippy::cast_possible_truncation, reason = "the constants are 0xE0")]
