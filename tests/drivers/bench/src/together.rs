@@ -11,7 +11,8 @@ use client_nt::{
 };
 use wdk_sys::{
     _KWAIT_REASON::Executive,
-    HANDLE, NTSTATUS, PVOID, STATUS_SUCCESS, THREAD_ALL_ACCESS,
+    HANDLE, NTSTATUS, OBJ_KERNEL_HANDLE, OBJECT_ATTRIBUTES, PVOID, STATUS_SUCCESS,
+    THREAD_ALL_ACCESS,
     ntddk::{
         KeWaitForSingleObject, ObReferenceObjectByHandle, ObfDereferenceObject,
         PsCreateSystemThread, ZwClose,
@@ -71,13 +72,20 @@ unsafe extern "C" fn body<W: Fn() -> Result>(context: PVOID) {
 
 /// Starts a thread; its object, referenced.
 fn start<W: Fn() -> Result + Sync>(share: &Share<W>) -> Result<PVOID> {
+    #[expect(clippy::cast_possible_truncation, reason = "48 bytes")]
+    const LENGTH: u32 = size_of::<OBJECT_ATTRIBUTES>() as u32;
+    let mut attributes = OBJECT_ATTRIBUTES {
+        Length: LENGTH,
+        Attributes: OBJ_KERNEL_HANDLE,
+        ..OBJECT_ATTRIBUTES::default()
+    };
     let mut handle: HANDLE = ptr::null_mut();
     // SAFETY: The share outlives the thread.
     check(unsafe {
         PsCreateSystemThread(
             &raw mut handle,
             THREAD_ALL_ACCESS,
-            ptr::null_mut(),
+            &raw mut attributes,
             ptr::null_mut(),
             ptr::null_mut(),
             Some(body::<W>),
