@@ -30,26 +30,20 @@ unsafe extern "C" {
 struct Attribute([u8; 64]);
 
 impl Attribute {
-    /// Fills it; its length besides.
-    fn new(name: &[u8], value: &[u8]) -> Option<(Self, u32)> {
+    /// Fills it; its length besides. The lengths are constants, so that nothing is called to copy.
+    fn new<const N: usize, const V: usize>(name: &[u8; N], value: &[u8; V]) -> Option<(Self, u32)> {
+        let (name_len, value_len) = (u8::try_from(N).ok()?, u16::try_from(V).ok()?);
         let mut bytes = [0; 64];
-        let (name_len, value_len) = (
-            u8::try_from(name.len()).ok()?,
-            u16::try_from(value.len()).ok()?,
-        );
         // NextEntryOffset and Flags are 0; then EaNameLength, EaValueLength, the name with a NUL, the value.
         let [low, high] = value_len.to_le_bytes();
-        let parts = [0, 0, 0, 0, 0, name_len, low, high]
-            .into_iter()
-            .chain(name.iter().copied())
-            .chain([0])
-            .chain(value.iter().copied());
-        let mut len = 0_u32;
-        let mut room = bytes.iter_mut();
-        for byte in parts {
-            *room.next()? = byte;
-            len = len.saturating_add(1);
-        }
+        let (head, rest) = bytes.split_at_mut_checked(8)?;
+        head.copy_from_slice(&[0, 0, 0, 0, 0, name_len, low, high]);
+        let (place, rest) = rest.split_at_mut_checked(N)?;
+        place.copy_from_slice(name);
+        let (_nul, rest) = rest.split_at_mut_checked(1)?;
+        let (place, rest) = rest.split_at_mut_checked(V)?;
+        place.copy_from_slice(value);
+        let len = u32::try_from(64_usize.checked_sub(rest.len())?).ok()?;
         Some((Self(bytes), len))
     }
 }
@@ -80,7 +74,11 @@ impl File {
     /// # Errors
     ///
     /// The status of the open or of the reference.
-    pub(super) fn open(name: &UNICODE_STRING, attribute: &[u8], value: &[u8]) -> Result<Self> {
+    pub(super) fn open<const N: usize, const V: usize>(
+        name: &UNICODE_STRING,
+        attribute: &[u8; N],
+        value: &[u8; V],
+    ) -> Result<Self> {
         let (mut attribute, length) =
             Attribute::new(attribute, value).ok_or(STATUS_INVALID_PARAMETER)?;
         let mut name = *name;
