@@ -37,8 +37,7 @@ const RECORDED: [(&str, u32, u32); 4] = [
     ("tear-down", 607, 26),
     ("build", 1442, 59),
 ];
-/// The same of the client that keeps the contract by hand: what it costs whoever keeps it. A send of the engine calls the kernel
-/// as often.
+/// The same of the client that keeps the contract by hand: what it costs whoever keeps it. The engine calls the kernel as often.
 const PRESCRIBED: [(&str, u32, u32); 4] = [
     ("send", 199, 14),
     ("disconnect", 259, 19),
