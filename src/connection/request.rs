@@ -275,6 +275,16 @@ impl Request {
         self.called.load(Ordering::Acquire)
     }
 
+    /// Counts a part down; `true` for the last one. The only one left needs no locked instruction: nobody else has a part that he
+    /// could share, and a canceller takes one of listed requests only, of which the completion has a part, too.
+    fn is_last_part(&self) -> bool {
+        let only = self.parts.load(Ordering::Acquire) == 1;
+        if only {
+            self.parts.store(0, Ordering::Release);
+        }
+        only || self.parts.fetch_sub(1, Ordering::AcqRel) == 1
+    }
+
     /// Status and bytes of a request that is over, as its packet has them.
     pub(super) fn outcome(&self) -> (NTSTATUS, usize) {
         // SAFETY: The packet is the driver's again once the request is over, and was completed then.
@@ -360,7 +370,7 @@ impl Handle {
     /// `<= DISPATCH_LEVEL`
     pub(super) unsafe fn give_up_part(self) -> Option<Last> {
         let (owner, home) = (self.get().owner, self.get().home);
-        (self.get().parts.fetch_sub(1, Ordering::AcqRel) == 1).then(|| Last {
+        self.get().is_last_part().then(|| Last {
             // SAFETY: Nobody has a part any more; the allocation was given up when the request was armed.
             request: (home == Home::Pool).then(|| unsafe { PoolBox::from_raw(self.0) }),
             owner,
