@@ -151,7 +151,7 @@ function flow(address) {
     return { sends, bytesSent, receives, bytesReceived };
 }
 
-// Times and bytes in one word, the bytes in its lower bits: more than 32, and more than a plain number has in all.
+// Times and bytes in one word. The bytes take more than its lower half, and the whole is more than a plain number holds exactly.
 function recent(map, address) {
     const [low, high] = [number(address, 4), number(address.add(4), 4)];
     const bits = map.recentByteBits - 32;

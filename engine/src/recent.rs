@@ -19,10 +19,10 @@ impl Recent {
         Self(AtomicU64::new(0))
     }
 
-    /// Counts `bytes`, and one time more if they were the `first` of something; `true` if it is to be emptied.
+    /// Counts `bytes`, and one time more if they are not the rest of something; `true` if it is to be emptied.
     #[must_use]
-    pub fn add(&self, first: bool, bytes: u32) -> bool {
-        let counted = (u64::from(first) << BYTE_BITS) | u64::from(bytes);
+    pub fn add(&self, once_more: bool, bytes: u32) -> bool {
+        let counted = (u64::from(once_more) << BYTE_BITS) | u64::from(bytes);
         self.0.fetch_add(counted, Ordering::Relaxed) & HALF_FULL != 0
     }
 

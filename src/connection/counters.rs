@@ -12,7 +12,10 @@ use core::{
 use rxce_engine::{mutant, recent::Recent};
 
 use super::shelf::Shelf;
-use crate::abi::extension::{Counters, VERSION};
+use crate::{
+    abi::extension::{Counters, VERSION},
+    nt::spin_lock::SpinLock,
+};
 
 /// One number.
 pub(super) struct Counter(AtomicU64);
@@ -247,12 +250,14 @@ pub(crate) const SIZE: u32 = {
 /// Pool is aligned to 16 bytes, so the padding has to make up for where a stripe begins.
 #[repr(C)]
 pub(super) struct Stripe {
-    /// Without what is recent. A report settles that first and reads only this, so it never falls behind an earlier one.
+    /// Without what is recent, which a report adds first.
     settled: Flow,
     recent_sends: Recent,
     recent_receives: Recent,
     pub(super) shelf: Shelf,
-    _rest_of_lines: [u64; 9],
+    /// Held while what is recent moves: a report misses nothing that another one has just taken out.
+    settling: SpinLock<()>,
+    _rest_of_lines: [u64; 8],
 }
 
 impl Stripe {
@@ -265,7 +270,8 @@ impl Stripe {
             recent_sends: Recent::new(),
             recent_receives: Recent::new(),
             shelf: Shelf::new(),
-            _rest_of_lines: [0; 9],
+            settling: SpinLock::new(()),
+            _rest_of_lines: [0; 8],
         }
     }
 
@@ -275,30 +281,34 @@ impl Stripe {
             let _ = self.recent_sends.add(false, bytes);
         }
         if self.recent_sends.add(true, bytes) {
-            self.settle();
+            let _ = self.settle();
         }
     }
 
     /// `bytes` came in, the `first` of a receive or not.
     pub(super) fn received(&self, first: bool, bytes: u32) {
         if self.recent_receives.add(first, bytes) {
-            self.settle();
+            let _ = self.settle();
         }
     }
 
-    fn settle(&self) {
-        let Flow {
-            sends,
-            bytes_sent,
-            receives,
-            bytes_received,
-        } = &self.settled;
-        let (count, bytes) = self.recent_sends.take();
-        sends.add(count);
-        bytes_sent.add(bytes);
-        let (count, bytes) = self.recent_receives.take();
-        receives.add(count);
-        bytes_received.add(bytes);
+    /// What was counted, all of it.
+    fn settle(&self) -> Counters {
+        self.settling.with(|()| {
+            let Flow {
+                sends,
+                bytes_sent,
+                receives,
+                bytes_received,
+            } = &self.settled;
+            let (count, bytes) = self.recent_sends.take();
+            sends.add_alone(count);
+            bytes_sent.add_alone(bytes);
+            let (count, bytes) = self.recent_receives.take();
+            receives.add_alone(count);
+            bytes_received.add_alone(bytes);
+            self.settled.report()
+        })
     }
 }
 
@@ -326,12 +336,11 @@ impl Stripes {
     /// Adds the flow of all circuits to what their transport reports.
     pub(super) fn add_to(&self, report: &mut Counters) {
         for stripe in &self.0 {
-            stripe.settle();
-            let flow = &stripe.settled;
-            report.Sends = report.Sends.wrapping_add(flow.sends.get());
-            report.BytesSent = report.BytesSent.wrapping_add(flow.bytes_sent.get());
-            report.Receives = report.Receives.wrapping_add(flow.receives.get());
-            report.BytesReceived = report.BytesReceived.wrapping_add(flow.bytes_received.get());
+            let flow = stripe.settle();
+            report.Sends = report.Sends.wrapping_add(flow.Sends);
+            report.BytesSent = report.BytesSent.wrapping_add(flow.BytesSent);
+            report.Receives = report.Receives.wrapping_add(flow.Receives);
+            report.BytesReceived = report.BytesReceived.wrapping_add(flow.BytesReceived);
         }
     }
 }
