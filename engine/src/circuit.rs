@@ -158,6 +158,7 @@ fn wait_until<C: Circuit>(
 
 /// The request of an initiate, which has the reference of the initiate's caller: what is left of the request is his to drop, and
 /// the circuit may be gone after that.
+#[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Made<R> {
     /// None was made; the reference is the caller's.

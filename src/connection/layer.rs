@@ -89,6 +89,25 @@ pub(super) fn require_free<P>(public: Client<P>) -> Result<(), Error> {
     }
 }
 
+/// Undoes [`reserve`]; nothing was written to the client's structure.
+pub(super) fn withdraw<T: Layer>(at: &Pageable, block: Ref<T>) {
+    let block = block.run_down(at);
+    // SAFETY: The block is the caller's alone after the run-down.
+    unsafe { free(block) };
+}
+
+/// Removes a block from the registry and frees it.
+///
+/// # Safety
+///
+/// It is registered, nobody has a reference to it, and its claimant or builder calls this.
+unsafe fn free<T: Layer>(block: NonNull<T>) {
+    // SAFETY: Forwarded.
+    unsafe { pointers::remove(block) };
+    // SAFETY: Nobody finds the block any more, and nobody has a reference.
+    drop(unsafe { PoolBox::from_raw(block) });
+}
+
 /// Takes apart what the caller has claimed, or built half.
 pub(super) fn dismantle<T: Layer>(at: &Pageable, block: Ref<T>) {
     block.disconnect(at);
@@ -101,10 +120,8 @@ pub(super) fn dismantle<T: Layer>(at: &Pageable, block: Ref<T>) {
     let layer = unsafe { block.as_ref() };
     layer.release(at);
     layer.retire();
-    // SAFETY: The block is registered, and its claimant removes it.
-    unsafe { pointers::remove(block) };
-    // SAFETY: Nobody finds the block any more, and nobody has a reference.
-    drop(unsafe { PoolBox::from_raw(block) });
+    // SAFETY: As above.
+    unsafe { free(block) };
 }
 
 /// Frees what the engine keeps between structures.

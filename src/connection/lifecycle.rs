@@ -1,6 +1,8 @@
 //! The life of a connection and its circuits as clients drive it: built, disconnected, torn down (specification 5.7, 5.10,
 //! 5.12, 5.13). The order of a circuit's steps is the engine crate's.
 
+use core::mem::ManuallyDrop;
+
 use rxce_engine::{
     Error,
     circuit::{self as engine, Made},
@@ -59,7 +61,7 @@ pub(crate) fn build_connection(
         }
     };
     // Neither structure is written to before both are reserved.
-    let built = reserve_on(&connection, vc).and_then(|circuit| {
+    let built = reserve_on(at, &connection, vc).and_then(|circuit| {
         connection.publish();
         connect(at, circuit)
     });
@@ -90,7 +92,7 @@ pub(crate) fn build_circuit(
     connection: Client<abi::Connection>,
 ) -> Result<(), Error> {
     let connection = peer::find(connection)?;
-    connect(at, reserve_on(&connection, public)?)
+    connect(at, reserve_on(at, &connection, public)?)
 }
 
 /// A circuit that is reserved and not opened.
@@ -99,21 +101,30 @@ struct Reserved {
     opening: Opening,
 }
 
-/// Allocates a circuit, counts it in at its parents, and reserves the client's structure. Nothing is written to it unless
-/// memory is short: then it is zeroed.
+/// Allocates a circuit, reserves the client's structure, and counts the circuit in at its parents. Nothing is written to the
+/// structure unless memory is short: then it is zeroed.
 ///
 /// # Errors
 ///
 /// [`Error::InvalidParameter`], [`Error::InsufficientResources`].
-fn reserve_on(connection: &Ref<Connection>, public: Client<abi::Vc>) -> Result<Reserved, Error> {
-    connection.pin()?;
-    let reserved = match Circuit::new(public, connection, None) {
-        Ok((block, opening)) => {
-            layer::reserve(public, Ok(block)).map(|circuit| Reserved { circuit, opening })
-        }
-        Err(error) => layer::reserve::<Circuit>(public, Err(error)).and(Err(error)),
+fn reserve_on(
+    at: &Pageable,
+    connection: &Ref<Connection>,
+    public: Client<abi::Vc>,
+) -> Result<Reserved, Error> {
+    let (block, opening) = match Circuit::new(public, connection, None) {
+        Ok((block, opening)) => (Ok(block), Ok(opening)),
+        Err(error) => (Err(error), Err(error)),
     };
-    reserved.inspect_err(|_| connection.unpin())
+    let circuit = layer::reserve(public, block)?;
+    let opening = opening?;
+    match connection.pin() {
+        Ok(()) => Ok(Reserved { circuit, opening }),
+        Err(error) => {
+            layer::withdraw(at, circuit);
+            Err(error)
+        }
+    }
 }
 
 /// Opens, associates and connects a reserved circuit. The connection's count keeps it, and the caller's reference outlives
@@ -166,20 +177,15 @@ fn connect(at: &Pageable, reserved: Reserved) -> Result<(), Error> {
 ///
 /// `<= DISPATCH_LEVEL`
 pub(crate) fn initiate_disconnect(public: Client<abi::Vc>) -> Result<(), Error> {
-    let circuit = circuit::find_to_decide(public)?;
-    let (result, made) = engine::initiate_disconnect(&*circuit);
+    // A request that is made has the reference.
+    let circuit = ManuallyDrop::new(circuit::find_to_decide(public)?);
+    let (result, made) = engine::initiate_disconnect(&**circuit);
     match made {
-        Made::Nothing => {}
-        Made::Sent(request) => {
-            circuit.erase().leave();
-            // SAFETY: The submitter's part is ours.
-            unsafe { request.drop_part() };
-        }
-        Made::Unused(request) => {
-            circuit.erase().leave();
-            // SAFETY: The request was never listed.
-            unsafe { request.disarm() };
-        }
+        Made::Nothing => drop(ManuallyDrop::into_inner(circuit)),
+        // SAFETY: The submitter's part is ours.
+        Made::Sent(request) => unsafe { request.drop_part() },
+        // SAFETY: The request was never listed.
+        Made::Unused(request) => unsafe { request.disarm() },
     }
     result
 }
