@@ -17,7 +17,7 @@ pub enum Kind {
 /// Whether somebody returns from `IoCallDriver` for a listed request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Handover {
-    /// Submitted with `IoCallDriver`; counted until that returned.
+    /// Submitted with `IoCallDriver`; counted until that returned, or, if it is issued once, until its end.
     Submitted,
     /// Handed back by an event handler: there is no submitter to count.
     Returned,
@@ -73,13 +73,14 @@ impl<L: InFlight> Ledger<L> {
     /// Lists a request before it is handed over.
     pub fn insert(&mut self, request: &L::Request, kind: Kind, handover: Handover) {
         self.list.insert(request);
+        // Each takes memory: there are never so many that a count wraps.
         match kind {
-            Kind::Receive => self.receives = self.receives.saturating_add(1),
-            Kind::Connect | Kind::Other => self.others = self.others.saturating_add(1),
+            Kind::Receive => self.receives = self.receives.wrapping_add(1),
+            Kind::Connect | Kind::Other => self.others = self.others.wrapping_add(1),
         }
         self.connecting |= kind == Kind::Connect;
         match (handover, kind) {
-            (Handover::Submitted, _) => self.submitting = self.submitting.saturating_add(1),
+            (Handover::Submitted, _) => self.submitting = self.submitting.wrapping_add(1),
             (Handover::Returned, Kind::Receive) => {}
             (Handover::Returned, Kind::Connect | Kind::Other) => {
                 self.list.note_called(request);
@@ -104,12 +105,16 @@ impl<L: InFlight> Ledger<L> {
     /// completion or its submitter.
     pub fn called(&mut self, request: &L::Request) {
         if self.list.note_called(request) {
-            self.submitted();
+            self.count_out();
         }
     }
 
     /// Notes that `IoCallDriver` returned for one submitted receive, which may be listed again already.
-    pub const fn submitted(&mut self) {
+    pub const fn receive_returned(&mut self) {
+        self.count_out();
+    }
+
+    const fn count_out(&mut self) {
         self.submitting = self.submitting.saturating_sub(1);
     }
 
@@ -128,7 +133,7 @@ impl<L: InFlight> Ledger<L> {
         self.others == 0 && (self.receives == 0 || !mutant!(ReceivesDelayAbort))
     }
 
-    /// No submitter is between listing and the return of `IoCallDriver`.
+    /// No listed request is still to be handed over by its submitter.
     pub const fn nobody_submits(&self) -> bool {
         self.submitting == 0
     }

@@ -80,6 +80,8 @@ struct Bare {
     connect: i32,
     statuses: Bookkeeping<Vec<i32>>,
     shadow: Bookkeeping<State>,
+    /// The client has written to its structure.
+    damaged: AtomicBool,
     seen: Seen,
 }
 
@@ -102,6 +104,7 @@ impl Bare {
             },
             statuses: Bookkeeping::new(vec![i32::MIN; 16]),
             shadow: Bookkeeping::new(State::Active),
+            damaged: AtomicBool::new(false),
             seen: Seen::default(),
         }
     }
@@ -134,7 +137,7 @@ impl Circuit for Bare {
     }
 
     fn shows(&self, _state: State) -> bool {
-        true
+        !self.damaged.load(Ordering::Relaxed)
     }
 
     fn signal(&self) {
@@ -349,6 +352,23 @@ fn exhaust(name: &str, build: Build, acts: &'static [Act]) {
         "exhaustive",
     )
     .expect("figures can be written");
+}
+
+#[test]
+fn a_state_that_the_client_has_damaged() {
+    let runner = Runner::new(DfsScheduler::new(None, false), Config::new());
+    runner.run(|| {
+        let vc = Bare::new(Closing::Orderly, Build::Over);
+        vc.damaged.store(true, Ordering::Relaxed);
+        let (result, made) = circuit::initiate_disconnect(&vc);
+        assert_eq!(result, Err(Error::InvalidParameter));
+        assert_eq!(made, circuit::Made::Nothing);
+        let cleaned_up = || panic!("not claimed, and waited for");
+        let result = circuit::tear_down(&vc, &(), cleaned_up);
+        assert_eq!(result, Err(Error::InvalidParameter));
+        let (state, idle) = vc.hold(|ledger| (ledger.life.state(), ledger.is_empty()));
+        assert_eq!((state, idle), (State::Active, true), "changed all the same");
+    });
 }
 
 use Act::{AddressError, Connect, Initiate, Peer, Send, TearDown};

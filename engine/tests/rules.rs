@@ -213,7 +213,7 @@ proptest! {
                 }
                 3 if choice < 128 && receiving > 0 => {
                     receiving -= 1;
-                    ledger.submitted();
+                    ledger.receive_returned();
                 }
                 3 if choice >= 128 && !uncalled.is_empty() => {
                     let name = uncalled.remove(usize::from(choice) % uncalled.len());

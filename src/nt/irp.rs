@@ -43,7 +43,7 @@ pub(crate) struct Call {
 /// An allocated packet, freed when it is dropped.
 pub(crate) struct Irp(NonNull<IRP>);
 
-// SAFETY: A packet that is not in flight is plain memory of its owner.
+// SAFETY: A packet that is not in flight is plain memory of its owner; of one that is, only the pointer moves.
 unsafe impl Send for Irp {}
 // SAFETY: As above.
 unsafe impl Sync for Irp {}

@@ -321,7 +321,7 @@ fn submit(circuit: &Circuit, channel: Channel, request: Handle) -> bool {
     transfer.begin_submission();
     // SAFETY: The request is listed and prepared, and the submitter's part is ours.
     unsafe { request.send() };
-    engine::change(circuit, |ledger| ledger.submitted());
+    engine::change(circuit, |ledger| ledger.receive_returned());
     let completed = transfer.end_submission();
     // SAFETY: The submitter's part is ours.
     unsafe { request.drop_part() };
