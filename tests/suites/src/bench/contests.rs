@@ -127,7 +127,7 @@ impl Cycle {
 pub fn rows(machine: &Machine, effort: &Effort) -> Result<Vec<Row>> {
     let (mut send, mut prescribed) = (Both::default(), Both::default());
     let mut pended = Both::default();
-    let (mut one, mut two) = (Both::default(), Both::default());
+    let mut threads = [Rival::ByHand, Rival::Prescribed].map(Threads::new);
     let mut cycle = Cycle::new(Rival::ByHand);
     let mut prescribed_cycle = Cycle::new(Rival::Prescribed);
     let batches = effort.batches;
@@ -138,9 +138,9 @@ pub fn rows(machine: &Machine, effort: &Effort) -> Result<Vec<Row>> {
         prescribed.note(&columns, 0, 1);
         cycle.measure(machine, batches, 5)?;
         prescribed_cycle.measure(machine, batches, 5)?;
-        let columns = machine.contest(Contest::Threads, batches / 10, 2_000)?;
-        one.note(&columns, 0, 2);
-        two.note(&columns, 1, 2);
+        for threads in &mut threads {
+            threads.measure(machine, batches / 10)?;
+        }
         machine.pair(Provider::Pending, 100)?;
         let columns = machine.contest(Contest::PendedSend, batches, 50)?;
         pended.note(&columns, 0, 1);
@@ -155,22 +155,52 @@ pub fn rows(machine: &Machine, effort: &Effort) -> Result<Vec<Row>> {
     rows.extend(pended.rows(subject, "send, pended", Rival::ByHand, scale, Some(aim)));
     rows.extend(cycle.rows(subject, scale, Some("at most 10 % more")));
     rows.extend(prescribed_cycle.rows(subject, scale, None));
-    rows.extend(threads(&one, &two));
+    for threads in threads {
+        rows.extend(threads.rows());
+    }
     Ok(rows)
 }
 
-/// How many times as much two threads do as one.
-fn threads(one: &Both, two: &Both) -> [Row; 2] {
-    let subject = "two threads on disjoint circuits";
-    let gain = |one: &[f64], two: &[f64]| {
-        let pairs = one.iter().zip(two);
-        pairs.map(|(one, two)| 2.0 * one / two).collect()
-    };
-    let floor = Row::samples(subject, FLOOR, "times", gain(&one.floor, &two.floor));
-    let engine = Row::samples(subject, "engine", "times", gain(&one.engine, &two.engine))
-        .against(&floor, FLOOR)
-        .aim("at least 1.8 times one thread");
-    [engine, floor]
+/// How many times as much two threads do as one, by the engine and by a rival.
+struct Threads {
+    rival: Rival,
+    one: Both,
+    two: Both,
+}
+
+impl Threads {
+    fn new(rival: Rival) -> Self {
+        Self {
+            rival,
+            one: Both::default(),
+            two: Both::default(),
+        }
+    }
+
+    fn measure(&mut self, machine: &Machine, batches: u32) -> Result<()> {
+        let columns = machine.contest_with(self.rival, Contest::Threads, batches, 2_000)?;
+        self.one.note(&columns, 0, 2);
+        self.two.note(&columns, 1, 2);
+        Ok(())
+    }
+
+    fn rows(self) -> [Row; 2] {
+        let gain = |one: &[f64], two: &[f64]| {
+            let pairs = one.iter().zip(two);
+            pairs.map(|(one, two)| 2.0 * one / two).collect()
+        };
+        let (whom, turns) = titles(self.rival);
+        let gains = Both {
+            engine: gain(&self.one.engine, &self.two.engine),
+            floor: gain(&self.one.floor, &self.two.floor),
+        };
+        let subject = "two threads on disjoint circuits";
+        let [mut engine, floor] = gains.against(subject, &format!("sends{turns}"), "times", whom);
+        if self.rival == Rival::ByHand {
+            engine.aim = Some("at least 1.8 times one thread");
+        }
+        [engine, floor]
+    }
 }
 
 /// What ntsim's border costs when its rules are off.

@@ -51,11 +51,13 @@ pub fn rows(
 fn cycles(machine: &Machine, effort: &Effort, port: u16) -> Result<Vec<Row>> {
     let subject = "loopback TCP, one circuit";
     let mut cycle = Cycle::new(Rival::ByHand);
+    let mut prescribed = Cycle::new(Rival::Prescribed);
     let (mut sleeps, mut switches) = (Both::default(), Both::default());
     let mut plain = Vec::new();
     for _ in 0..effort.rounds {
         machine.pair(Provider::Tcp(port), 1)?;
         cycle.measure(machine, effort.connects, 1)?;
+        prescribed.measure(machine, effort.connects, 1)?;
         let columns = machine.contest(Contest::Sleeps, COUNTED_CYCLES, 1)?;
         sleeps.note(&columns, 0, 2);
         switches.note(&columns, 1, 2);
@@ -65,6 +67,7 @@ fn cycles(machine: &Machine, effort: &Effort, port: u16) -> Result<Vec<Row>> {
     }
     let scale = machine.nanoseconds_per_tick();
     let mut rows = cycle.rows(subject, scale, Some("at most 5 % more"));
+    rows.extend(prescribed.rows(subject, scale, None));
     rows.push(Row::samples(
         subject,
         &format!("whole cycle, {PLAIN}"),
