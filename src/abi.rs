@@ -226,6 +226,11 @@ impl<T> Client<T> {
         self.0.addr().get()
     }
 
+    /// The same of another type, or of none.
+    pub(crate) const fn cast<U>(self) -> Client<U> {
+        Client(self.0.cast())
+    }
+
     /// The pointer, for callbacks and parents' fields.
     pub(crate) const fn as_ptr(self) -> *mut T {
         self.0.as_ptr()

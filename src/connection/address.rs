@@ -76,7 +76,6 @@ pub(super) struct Address {
     header: Header,
     /// `pHandler` points here.
     handler: abi::AddressEventHandler,
-    public: Client<abi::Address>,
     context: PVOID,
     /// Pinned by this address.
     transport: NonNull<Transport>,
@@ -129,9 +128,9 @@ impl Layer for Address {
     }
 
     fn retire(&self) {
-        trace::address_ended(self.public.address());
+        trace::address_ended(self.public().address());
         // SAFETY: The structure is registered, and its claimant clears it.
-        unsafe { self.public.clear() };
+        unsafe { self.public().clear() };
         self.transport().unpin(Child::Address);
     }
 }
@@ -226,9 +225,8 @@ impl Address {
         let mut copy = Bytes::new(local.len(), LOCAL_TAG)?;
         copy.copy_from_slice(local);
         PoolBox::new(Self {
-            header: Header::new(Kind::Address, public.address()),
+            header: Header::new(Kind::Address, public),
             handler,
-            public,
             context,
             transport,
             id: OwnedId::new()?,
@@ -265,7 +263,7 @@ impl Address {
             VirtualCircuitCount: 0,
         };
         // SAFETY: The structure is reserved by this build.
-        unsafe { self.public.publish(value) };
+        unsafe { self.public().publish(value) };
         self.id.publish(this);
         self.register_handlers(at, handlers)
     }
@@ -309,7 +307,7 @@ impl Address {
     /// Whether the client's structure still says what the build wrote.
     fn is_intact(&self) -> bool {
         // SAFETY: The structure is registered.
-        let public = unsafe { self.public.snapshot() };
+        let public = unsafe { self.public().snapshot() };
         public.Signature == abi::Address::SIGNATURE
             && public.pTransport == self.transport().public().as_ptr()
             && core::ptr::addr_eq(public.pHandler, &raw const self.handler)
@@ -320,12 +318,12 @@ impl Address {
     /// Whether the signature is intact: all that is asked of a parent.
     pub(super) fn is_signed(&self) -> bool {
         // SAFETY: The structure is registered as long as the block is pinned.
-        unsafe { self.public.is_signed() }
+        unsafe { self.public().is_signed() }
     }
 
     /// The client's structure, for a child's field.
     pub(super) const fn public(&self) -> Client<abi::Address> {
-        self.public
+        self.header.structure()
     }
 
     /// What is counted for it.
@@ -359,7 +357,7 @@ impl Address {
     /// The public `pReceiveMdl`: the datagram that began last, or NULL.
     pub(super) fn set_receive_mdl(&self, mdl: PMDL) {
         // The structure is registered until after the run-down; the member is for the debugger only.
-        write_field!(self.public, pReceiveMdl, mdl);
+        write_field!(self.public(), pReceiveMdl, mdl);
     }
 
     /// The client's callbacks.
@@ -399,8 +397,8 @@ impl Address {
 
     fn mirror(&self, pins: &Pins) {
         // The structure is registered, and the counters change only under this lock.
-        write_field!(self.public, ConnectionCount, pins.connections());
-        write_field!(self.public, VirtualCircuitCount, pins.circuits());
+        write_field!(self.public(), ConnectionCount, pins.connections());
+        write_field!(self.public(), VirtualCircuitCount, pins.circuits());
     }
 
     /// Counts a circuit out and unlinks it, if it was linked: the last touch of the address, which may be gone right after.

@@ -9,7 +9,7 @@ use core::{
     sync::atomic::{AtomicU32, AtomicU64, Ordering},
 };
 
-use rxce_engine::{mutant, recent::Recent};
+use rxce_engine::{mutant, recent::Recent, spread};
 
 use super::shelf::Shelf;
 use crate::{
@@ -281,15 +281,20 @@ impl Stripe {
             let _ = self.recent_sends.add(false, bytes);
         }
         if self.recent_sends.add(true, bytes) {
-            let _ = self.settle();
+            self.make_room();
         }
     }
 
     /// `bytes` came in, the `first` of a receive or not.
     pub(super) fn received(&self, first: bool, bytes: u32) {
         if self.recent_receives.add(first, bytes) {
-            let _ = self.settle();
+            self.make_room();
         }
+    }
+
+    #[cold]
+    fn make_room(&self) {
+        let _ = self.settle();
     }
 
     /// What was counted, all of it.
@@ -326,11 +331,11 @@ impl Stripes {
         Self([const { Stripe::new() }; STRIPES])
     }
 
-    /// The stripe of the circuit whose block is at an address.
-    pub(super) fn of(&self, block: usize) -> &Stripe {
-        // Blocks of circuits are some hundred bytes apart.
+    /// The stripe of the circuit whose structure is at an address.
+    pub(super) fn of(&self, structure: usize) -> &Stripe {
         let [first, ..] = &self.0;
-        self.0.get((block >> 9) % STRIPES).unwrap_or(first)
+        let hash = spread::hash(structure) as usize;
+        self.0.get(hash % STRIPES).unwrap_or(first)
     }
 
     /// Adds the flow of all circuits to what their transport reports.

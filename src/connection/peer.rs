@@ -37,7 +37,6 @@ pub(super) struct Connection {
     header: Header,
     /// `pHandler` points here.
     handler: abi::ConnectionEventHandler,
-    public: Client<abi::Connection>,
     context: PVOID,
     /// Pinned by this connection.
     address: NonNull<Address>,
@@ -72,10 +71,10 @@ impl Layer for Connection {
     fn release(&self, _at: &Pageable) {}
 
     fn retire(&self) {
-        trace::connection_ended(self.public.address());
+        trace::connection_ended(self.public().address());
         if self.announced.load(Ordering::Relaxed) {
             // SAFETY: The structure is registered, and its claimant clears it.
-            unsafe { self.public.clear() };
+            unsafe { self.public().clear() };
         }
         self.address().unpin(Child::Connection);
     }
@@ -127,9 +126,8 @@ impl Connection {
         context: PVOID,
     ) -> Result<PoolBox<Self>, Error> {
         PoolBox::new(Self {
-            header: Header::new(Kind::Connection, public.address()),
+            header: Header::new(Kind::Connection, public),
             handler,
-            public,
             context,
             address,
             information: Information::new(remote)?,
@@ -150,17 +148,17 @@ impl Connection {
             pConnectionInformation: self.information.as_ptr(),
         };
         // SAFETY: The structure is reserved by this build.
-        unsafe { self.public.publish(value) };
+        unsafe { self.public().publish(value) };
         self.pins.with(|pins| {
             self.announced.store(true, Ordering::Relaxed);
             self.mirror(pins);
         });
-        trace::connection_built(self.public.address(), self.address().public().address());
+        trace::connection_built(self.public().address(), self.address().public().address());
     }
 
     fn is_intact(&self) -> bool {
         // SAFETY: The structure is registered.
-        let public = unsafe { self.public.snapshot() };
+        let public = unsafe { self.public().snapshot() };
         public.Signature == abi::Connection::SIGNATURE
             && public.pAddress == self.address().public().as_ptr()
             && ptr::addr_eq(public.pHandler, &raw const self.handler)
@@ -170,7 +168,7 @@ impl Connection {
     /// Whether the signature is intact: all that is asked of a parent.
     pub(super) fn is_signed(&self) -> bool {
         // SAFETY: The structure is registered as long as the block is pinned.
-        unsafe { self.public.is_signed() }
+        unsafe { self.public().is_signed() }
     }
 
     /// Whether address and transport are intact.
@@ -180,7 +178,7 @@ impl Connection {
 
     /// The client's structure, for a child's field.
     pub(super) const fn public(&self) -> Client<abi::Connection> {
-        self.public
+        self.header.structure()
     }
 
     /// The local address.
@@ -268,7 +266,7 @@ impl Connection {
         }
         // The structure is registered, and the counter changes only under this lock.
         write_field!(
-            self.public,
+            self.public(),
             VirtualCircuitCount,
             pins.circuits().cast_unsigned()
         );

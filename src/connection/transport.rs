@@ -45,7 +45,6 @@ pub(super) struct Transport {
     header: Header,
     /// `pProviderInfo` points here; written by the build only.
     info: UnsafeCell<TDI_PROVIDER_INFO>,
-    public: Client<abi::Transport>,
     name: Name,
     channel: File,
     /// Keeps the driver from being unloaded.
@@ -89,7 +88,7 @@ impl Layer for Transport {
     fn retire(&self) {
         self.tell_ended();
         // SAFETY: The structure is registered, and its claimant clears it.
-        unsafe { self.public.clear() };
+        unsafe { self.public().clear() };
     }
 }
 
@@ -187,9 +186,8 @@ impl Transport {
     ) -> Result<PoolBox<Self>, Error> {
         let name = Name::new(name)?;
         PoolBox::with(|| Self {
-            header: Header::new(Kind::Transport, public.address()),
+            header: Header::new(Kind::Transport, public),
             info: UnsafeCell::new(TDI_PROVIDER_INFO::default()),
-            public,
             name,
             channel: File::none(),
             keep: File::none(),
@@ -223,7 +221,7 @@ impl Transport {
             QualityOfService: self.quality_of_service,
         };
         // SAFETY: The structure is reserved by this build.
-        unsafe { self.public.publish(value) };
+        unsafe { self.public().publish(value) };
         Ok(())
     }
 
@@ -249,7 +247,7 @@ impl Transport {
     /// Whether the client's structure still says what the build wrote.
     fn is_intact(&self) -> bool {
         // SAFETY: The structure is registered.
-        let public = unsafe { self.public.snapshot() };
+        let public = unsafe { self.public().snapshot() };
         public.Signature == abi::Transport::SIGNATURE
             && public.ControlChannel == self.channel.handle()
             && public.pControlChannelFileObject == self.channel.object()
@@ -259,12 +257,12 @@ impl Transport {
     /// Whether the signature is intact: all that is asked of a parent.
     pub(super) fn is_signed(&self) -> bool {
         // SAFETY: The structure is registered as long as the block is pinned.
-        unsafe { self.public.is_signed() }
+        unsafe { self.public().is_signed() }
     }
 
     /// The client's structure, for a child's field.
     pub(super) const fn public(&self) -> Client<abi::Transport> {
-        self.public
+        self.header.structure()
     }
 
     /// Counts a child in; its mirror follows.
@@ -290,8 +288,8 @@ impl Transport {
 
     fn mirror(&self, pins: &Pins) {
         // The structure is registered, and the counters change only under this lock.
-        write_field!(self.public, ConnectionCount, pins.connections());
-        write_field!(self.public, VirtualCircuitCount, pins.circuits());
+        write_field!(self.public(), ConnectionCount, pins.connections());
+        write_field!(self.public(), VirtualCircuitCount, pins.circuits());
     }
 
     /// What is counted for it, but for the flow of its circuits.
@@ -314,7 +312,7 @@ impl Transport {
     fn tell_ended(&self) {
         let total = self.counted();
         trace::transport_ended(
-            self.public.address(),
+            self.public().address(),
             total.Sends,
             total.BytesSent,
             total.SendFailures,

@@ -25,7 +25,7 @@ use self::kept::{Kept, Stream};
 pub(super) use self::{kept::Disconnects, opening::Opening, steps::WaitedFor};
 use super::{
     address::Member,
-    counters::OfCircuit,
+    counters::{OfCircuit, Stripe},
     layer::Layer,
     peer::Connection,
     registry::{self, AnyRef, Block, Header, Ref, ids::OwnedId, pointers},
@@ -49,9 +49,10 @@ use crate::{
 #[repr(C)]
 pub(super) struct Circuit {
     header: Header,
-    public: Client<abi::Vc>,
     /// Pinned by this circuit.
     connection: NonNull<Connection>,
+    /// Its share in what the transport counts, kept by the same pin.
+    stripe: NonNull<Stripe>,
     /// `ConnectionId` and the `ConnectionContext` of the endpoint.
     id: OwnedId,
     endpoint: File,
@@ -151,7 +152,7 @@ impl Layer for Circuit {
         }
         if !mutant!(StructureNotCleared) {
             // SAFETY: The structure is registered, and its claimant clears it.
-            unsafe { self.public.clear() };
+            unsafe { self.public().clear() };
         }
         // SAFETY: The circuit was linked at its publication, or is in no list.
         unsafe { self.connection().unpin_circuit(self.member()) };
@@ -279,9 +280,14 @@ impl Circuit {
         unsafe { self.connection.as_ref() }
     }
 
+    /// The client's structure.
+    const fn public(&self) -> Client<abi::Vc> {
+        self.header.structure()
+    }
+
     /// The client's structure, for callbacks.
     pub(super) const fn vc(&self) -> *mut abi::Vc {
-        self.public.as_ptr()
+        self.public().as_ptr()
     }
 
     /// Where requests go at this moment.

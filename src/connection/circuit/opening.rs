@@ -54,9 +54,9 @@ impl Circuit {
         let id = OwnedId::new()?;
         let competing = entrant.map(Competing::new).transpose()?;
         let mut circuit = PoolBox::with(|| Self {
-            header: Header::new(registry::Kind::Circuit, public.address()),
-            public,
+            header: Header::new(registry::Kind::Circuit, public),
             connection: NonNull::from(connection),
+            stripe: NonNull::from(transport.stripes().of(public.address())),
             id,
             endpoint: File::none(),
             ledger: SpinLock::new(Ledger::new(life, RequestList::new())),

@@ -39,7 +39,7 @@ impl Circuit {
             pCleanUpEvent: clean_up_event,
         };
         // SAFETY: The structure is reserved by this build.
-        unsafe { self.public.publish(value) };
+        unsafe { self.public().publish(value) };
         self.announced.store(true, Ordering::Release);
     }
 
@@ -76,7 +76,7 @@ impl Circuit {
     /// The state in the client's structure, if everything else there still is what the engine wrote.
     fn shown_state(&self) -> Option<i32> {
         // SAFETY: The structure is registered.
-        let public = unsafe { self.public.snapshot() };
+        let public = unsafe { self.public().snapshot() };
         let intact = mutant!(DamageAccepted)
             || (public.Signature == abi::Vc::SIGNATURE
                 && public.pConnection == self.connection().public().as_ptr()
@@ -88,7 +88,7 @@ impl Circuit {
 
     /// The public `State`, which is written under the lock and read by anybody.
     pub(super) fn state(&self) -> &AtomicI32 {
-        let vc = self.public.as_ptr();
+        let vc = self.public().as_ptr();
         // SAFETY: This only computes an address inside the registered structure.
         let state = unsafe { &raw mut (*vc).State };
         // SAFETY: The structure is registered, so it lives; the member is aligned and only ever accessed so.
@@ -98,19 +98,19 @@ impl Circuit {
     /// The public `pReceiveMdl`.
     pub(in crate::connection) fn set_receive_mdl(&self, mdl: PMDL) {
         // The structure is registered; only whoever has the guard of normal data writes the member.
-        write_field!(self.public, pReceiveMdl, mdl);
+        write_field!(self.public(), pReceiveMdl, mdl);
     }
 
     /// Waits for `pCleanUpEvent`, if there is one.
     pub(in crate::connection) fn wait_for_clean_up(&self, at: &Pageable) {
         // SAFETY: The structure is registered.
-        let event = unsafe { self.public.snapshot() }.pCleanUpEvent;
+        let event = unsafe { self.public().snapshot() }.pCleanUpEvent;
         if event.is_null() || mutant!(CleanUpNotAwaited) {
             return;
         }
         // SAFETY: The member is NULL or an initialised event, by the client's contract.
         unsafe { event::wait_for(event.cast(), at) };
         // This tear-down owns the structure.
-        write_field!(self.public, pCleanUpEvent, ptr::null_mut());
+        write_field!(self.public(), pCleanUpEvent, ptr::null_mut());
     }
 }

@@ -79,16 +79,13 @@ impl Places {
     ///
     /// [`Error::InsufficientResources`].
     pub(super) fn new(request: &Request<'_>) -> Result<Self, Error> {
-        let block = |key| {
+        let block = |structure: Client<c_void>| {
             PoolBox::new(Placeholder {
-                header: Header::new(Kind::Placeholder, key),
+                header: Header::new(Kind::Placeholder, structure),
                 race: Cell::new(None),
             })
         };
-        let blocks = [
-            block(request.connection.address())?,
-            block(request.vc.address())?,
-        ];
+        let blocks = [block(request.connection.cast())?, block(request.vc.cast())?];
         for block in &blocks {
             // SAFETY: The block is in its place for good, and nobody knows it.
             unsafe { block.header().rundown().init() };

@@ -7,11 +7,14 @@ pub(crate) mod ids;
 pub(crate) mod pointers;
 mod segments;
 
-use core::{cell::Cell, mem::offset_of, ops::Deref, ptr::NonNull};
+use core::{cell::Cell, ffi::c_void, mem::offset_of, ops::Deref, ptr::NonNull};
 
 use rxce_engine::Error;
 
-use crate::nt::{irql::Pageable, rundown::Rundown};
+use crate::{
+    abi::Client,
+    nt::{irql::Pageable, rundown::Rundown},
+};
 
 /// What a block is.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -31,8 +34,8 @@ pub(crate) const MOST_BYTES_PER_BLOCK: usize = 2 * (size_of::<*mut Header>() + i
 /// What every block begins with.
 pub(crate) struct Header {
     kind: Kind,
-    /// Address of the client's structure.
-    key: usize,
+    /// The client's structure, whose address is the key.
+    structure: Client<c_void>,
     /// Next block of the same bucket; under the shard's lock.
     next: Cell<*mut Header>,
     /// Whether a look-up by pointer may find it; under the shard's lock.
@@ -43,19 +46,28 @@ pub(crate) struct Header {
 impl Header {
     /// Where its members are, for debuggers.
     pub(super) const KIND: usize = offset_of!(Self, kind);
-    pub(super) const KEY: usize = offset_of!(Self, key);
+    pub(super) const KEY: usize = offset_of!(Self, structure);
     pub(super) const NEXT: usize = offset_of!(Self, next);
     pub(super) const USABLE: usize = offset_of!(Self, usable);
 
     /// The header of a block that is not registered yet.
-    pub(crate) const fn new(kind: Kind, key: usize) -> Self {
+    pub(crate) const fn new<P>(kind: Kind, structure: Client<P>) -> Self {
         Self {
             kind,
-            key,
+            structure: structure.cast(),
             next: Cell::new(core::ptr::null_mut()),
             usable: Cell::new(false),
             rundown: Rundown::uninit(),
         }
+    }
+
+    fn key(&self) -> usize {
+        self.structure.address()
+    }
+
+    /// The client's structure, of the type that belongs to the kind of the block.
+    pub(crate) const fn structure<P>(&self) -> Client<P> {
+        self.structure.cast()
     }
 
     /// The block's references.

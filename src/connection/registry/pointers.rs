@@ -131,7 +131,7 @@ pub(crate) fn while_free(key: usize, work: impl FnOnce()) -> Result<(), Error> {
 pub(crate) unsafe fn reserve<T: Block>(block: NonNull<T>) -> Result<Ref<T>, Error> {
     let header: NonNull<Header> = block.cast();
     // SAFETY: Forwarded: the block exists.
-    let key = unsafe { header.as_ref() }.key;
+    let key = unsafe { header.as_ref() }.key();
     let (block, missing) = shard(key).with(|table| {
         if table.find(key).is_some() && !mutant!(BuiltTwice) {
             return Err(Error::InvalidParameter);
@@ -159,7 +159,7 @@ pub(crate) unsafe fn reserve<T: Block>(block: NonNull<T>) -> Result<Ref<T>, Erro
 pub(crate) unsafe fn replace<O: Block, N: Block>(old: NonNull<O>, new: NonNull<N>) {
     let header: NonNull<Header> = new.cast();
     // SAFETY: Forwarded: the block exists.
-    let key = unsafe { header.as_ref() }.key;
+    let key = unsafe { header.as_ref() }.key();
     shard(key).with(|table| {
         table.remove(key, old.cast());
         // SAFETY: The member changes only under this lock.
@@ -176,7 +176,7 @@ pub(crate) unsafe fn replace<O: Block, N: Block>(old: NonNull<O>, new: NonNull<N
 pub(crate) fn set_usable<T: Block>(block: &Ref<T>) {
     let header: NonNull<Header> = block.as_ptr().cast();
     // SAFETY: The reference keeps the block.
-    let key = unsafe { header.as_ref() }.key;
+    let key = unsafe { header.as_ref() }.key();
     // SAFETY: The member changes only under this lock.
     shard(key).with(|_| unsafe { header.as_ref() }.usable.set(true));
 }
@@ -193,7 +193,7 @@ pub(crate) fn set_usable<T: Block>(block: &Ref<T>) {
 pub(crate) unsafe fn remove<T: Block>(block: NonNull<T>) {
     let header: NonNull<Header> = block.cast();
     // SAFETY: Forwarded: the block exists.
-    let key = unsafe { header.as_ref() }.key;
+    let key = unsafe { header.as_ref() }.key();
     shard(key).with(|table| table.remove(key, header));
 }
 
@@ -254,7 +254,7 @@ impl Table {
         while let Some(header) = at {
             // SAFETY: A registered block exists.
             let header_ref = unsafe { header.as_ref() };
-            if header_ref.key == key {
+            if header_ref.key() == key {
                 return at;
             }
             at = NonNull::new(header_ref.next.get());
@@ -315,7 +315,7 @@ impl Table {
             // SAFETY: A registered block exists, and its link is this table's.
             let header_ref = unsafe { header.as_ref() };
             chain = header_ref.next.get();
-            let bucket = spread::bucket(spread::hash(header_ref.key), self.buckets);
+            let bucket = spread::bucket(spread::hash(header_ref.key()), self.buckets);
             if let Some(head) = self.heads.get(bucket) {
                 header_ref.next.set(*head);
                 *head = header.as_ptr();
