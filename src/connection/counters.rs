@@ -9,7 +9,7 @@ use core::{
     sync::atomic::{AtomicU32, AtomicU64, Ordering},
 };
 
-use rxce_engine::{mutant, recent::Recent, spread};
+use rxce_engine::{mutant, recent::Recent};
 
 use super::shelf::Shelf;
 use crate::{
@@ -331,11 +331,10 @@ impl Stripes {
         Self([const { Stripe::new() }; STRIPES])
     }
 
-    /// The stripe of the circuit whose structure is at an address.
-    pub(super) fn of(&self, structure: usize) -> &Stripe {
+    /// The stripe for a number. Circuits that are built one after the other have different ones.
+    pub(super) fn of(&self, number: usize) -> &Stripe {
         let [first, ..] = &self.0;
-        let hash = spread::hash(structure) as usize;
-        self.0.get(hash % STRIPES).unwrap_or(first)
+        self.0.get(number % STRIPES).unwrap_or(first)
     }
 
     /// Adds the flow of all circuits to what their transport reports.

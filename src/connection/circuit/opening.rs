@@ -56,7 +56,7 @@ impl Circuit {
         let mut circuit = PoolBox::with(|| Self {
             header: Header::new(registry::Kind::Circuit, public),
             connection: NonNull::from(connection),
-            stripe: NonNull::from(transport.stripes().of(public.address())),
+            stripe: NonNull::from(transport.stripes().of(id.shard())),
             id,
             endpoint: File::none(),
             ledger: SpinLock::new(Ledger::new(life, RequestList::new())),

@@ -87,6 +87,11 @@ impl OwnedId {
         self.0.load(Ordering::Relaxed)
     }
 
+    /// In which shard it is: ids that are taken one after the other are in different ones.
+    pub(crate) fn shard(&self) -> usize {
+        Id::from_raw(self.raw()).shard()
+    }
+
     /// Lets look-ups find `block`.
     ///
     /// # IRQL
