@@ -6,7 +6,7 @@ use wdk_sys::{KSPIN_LOCK, ntddk};
 
 /// A value behind an executive spin lock.
 ///
-/// Lock order: registry shard, transport, address, connection, circuit. No lock is held across `IofCallDriver`,
+/// Lock order: registry shard, transport, address, connection, circuit, stripe. No lock is held across `IofCallDriver`,
 /// `IoCancelIrp`, a client callback, a wait, or a dereference of an object.
 pub(crate) struct SpinLock<T> {
     lock: UnsafeCell<KSPIN_LOCK>,

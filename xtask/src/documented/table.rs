@@ -146,7 +146,7 @@ pub(super) const ROWS: &[Row] = &[
     ),
     run("cargo xtask explore send/tear-down --debug --replay 12:1"),
     instead("cargo xtask bench", "{} --help", "takes minutes; the suite `bench` runs its quick form"),
-    instead("cargo xtask bench --rounds 5", "{} --help", "takes minutes"),
+    instead("cargo xtask bench --rounds 7", "{} --help", "takes minutes"),
     instead("cargo xtask bench --only cycle", "{} --quick", "takes longer"),
 
     // Figures and tables of the pages.
