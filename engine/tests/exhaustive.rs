@@ -5,9 +5,12 @@
 //! (sends against a tear-down, a connect against a disconnect) is left to the tests in `circuit`, which have a real
 //! surrounding: completions on other threads, time-outs, run-down. There the schedules are samples.
 
-use std::sync::{
-    Arc, Mutex as Bookkeeping,
-    atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering},
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc, Mutex as Bookkeeping,
+        atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering},
+    },
 };
 
 use rxce_engine::{
@@ -31,7 +34,7 @@ const ABORT: u32 = 2;
 struct List {
     listed: Vec<usize>,
     /// Those for which the transport is known to have been called.
-    called: Vec<usize>,
+    called: BTreeSet<usize>,
 }
 
 impl InFlight for List {
@@ -49,11 +52,7 @@ impl InFlight for List {
     }
 
     fn note_called(&mut self, request: &usize) -> bool {
-        let first = !self.called.contains(request);
-        if first {
-            self.called.push(*request);
-        }
-        first
+        self.called.insert(*request)
     }
 }
 

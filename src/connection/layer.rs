@@ -51,11 +51,16 @@ pub(super) fn reserve<T: Layer>(
                 Err(error) => Err(error),
             }
         }
-        Err(Error::InvalidParameter) => Err(Error::InvalidParameter),
-        Err(error) => {
-            clear_unbuilt(public)?;
-            Err(error)
-        }
+        Err(error) => Err(unbuilt(public, error)),
+    }
+}
+
+/// The answer of a build that has no block for the structure, and so leaves it zeroed: [`Error::InvalidParameter`] if something
+/// lives there, which stays as it is.
+pub(super) fn unbuilt<P: Signed>(public: Client<P>, error: Error) -> Error {
+    match error {
+        Error::InvalidParameter => error,
+        _ => clear_unbuilt(public).err().unwrap_or(error),
     }
 }
 

@@ -112,12 +112,9 @@ fn reserve_on(
     connection: &Ref<Connection>,
     public: Client<abi::Vc>,
 ) -> Result<Reserved, Error> {
-    let (block, opening) = match Circuit::new(public, connection, None) {
-        Ok((block, opening)) => (Ok(block), Ok(opening)),
-        Err(error) => (Err(error), Err(error)),
-    };
-    let circuit = layer::reserve(public, block)?;
-    let opening = opening?;
+    let made = Circuit::new(public, connection, None);
+    let (block, opening) = made.map_err(|error| layer::unbuilt(public, error))?;
+    let circuit = layer::reserve(public, Ok(block))?;
     match connection.pin() {
         Ok(()) => Ok(Reserved { circuit, opening }),
         Err(error) => {

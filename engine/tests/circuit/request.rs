@@ -1,8 +1,11 @@
 //! Requests: who has a part of them, and how far they are.
 
-use std::sync::{
-    Mutex, MutexGuard,
-    atomic::{AtomicU32, Ordering},
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Mutex, MutexGuard,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 use rxce_engine::ledger::{InFlight, Kind};
@@ -73,7 +76,7 @@ pub(crate) struct Request {
 }
 
 /// What the engine copies around.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Handle(pub(crate) usize);
 
 /// The requests in flight.
@@ -81,7 +84,7 @@ pub(crate) struct Handle(pub(crate) usize);
 pub(crate) struct List {
     pub(crate) listed: Vec<Handle>,
     /// Those for which the transport is known to have been called.
-    pub(crate) called: Vec<Handle>,
+    called: BTreeSet<Handle>,
 }
 
 impl InFlight for List {
@@ -99,11 +102,7 @@ impl InFlight for List {
     }
 
     fn note_called(&mut self, request: &Handle) -> bool {
-        let first = !self.called.contains(request);
-        if first {
-            self.called.push(*request);
-        }
-        first
+        self.called.insert(*request)
     }
 }
 
