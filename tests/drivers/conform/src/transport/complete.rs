@@ -24,8 +24,12 @@ pub(crate) fn complete_on(personality: Personality, kind: Kind, result: NTSTATUS
 
 fn complete_which(result: NTSTATUS, which: impl Fn(&State, &Pending) -> bool) -> bool {
     let claimed = TRANSPORT.update(|state| {
-        let oldest = state.oldest(|state, held| which(state, held))?;
-        state.claim(|held| held.record == oldest)
+        loop {
+            let oldest = state.oldest(|state, held| which(state, held))?;
+            if let Some(pending) = state.claim(|held| held.record == oldest) {
+                return Some(pending);
+            }
+        }
     });
     let Some(pending) = claimed else {
         return false;
@@ -96,16 +100,14 @@ pub(crate) fn end_all(result: NTSTATUS, mut which: impl FnMut(&Pending) -> bool)
     ended
 }
 
-/// Completes a claimed request at the level the script asks for.
+/// Completes a claimed request, which has no cancel routine any more, at the level the script asks for.
 pub(super) fn finish(pending: &Pending, result: NTSTATUS, information: u64) {
-    // SAFETY: Claimed, so ours and not completed. A cancel routine that already runs finds nothing in the table.
-    unsafe { irp::set_cancel_routine(pending.irp, None) };
     let level = TRANSPORT.update(|state| {
         note(state, pending, result);
         state.complete_at
     });
     irql::at(level, || {
-        // SAFETY: As above; not touched after.
+        // SAFETY: Claimed, so ours and not completed; not touched after.
         unsafe { irp::complete(pending.irp, result, information) };
     });
 }
@@ -124,12 +126,17 @@ pub(super) fn note(state: &mut State, pending: &Pending, result: NTSTATUS) {
 ///
 /// Called by the I/O manager with the cancel spin lock held.
 pub(super) unsafe extern "C" fn on_cancel(_device: PDEVICE_OBJECT, irp: PIRP) {
-    // SAFETY: The canceller keeps the request alive until IoCancelIrp returns.
+    // SAFETY: Nobody completes the request but this routine, once it is called.
     let level = unsafe { (*irp).CancelIrql };
     // SAFETY: Held by the caller, at this level.
     unsafe { ntddk::IoReleaseCancelSpinLock(level) };
-    // Only the address is compared: whoever else took the request out completes it.
-    if let Some(pending) = TRANSPORT.update(|state| state.claim(|held| held.irp == irp)) {
-        finish(&pending, status::CANCELLED, 0);
+    match TRANSPORT.update(|state| state.claim_cancelled(irp)) {
+        Some(pending) => finish(&pending, status::CANCELLED, 0),
+        None => TRANSPORT.update(|state| {
+            state.violated(
+                "a request was cancelled that the transport does not hold",
+                0,
+            );
+        }),
     }
 }

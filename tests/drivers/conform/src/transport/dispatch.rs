@@ -99,7 +99,8 @@ fn cleanup(file: usize) -> NTSTATUS {
 fn close(file: usize) -> NTSTATUS {
     let mut record = Record::now(Kind::Other, file);
     TRANSPORT.update(|state| {
-        let held = state.claim(|held| held.file == file).is_some();
+        let held = state.all_held().any(|held| held.file == file);
+        let _ = state.claim(|held| held.file == file);
         let Some(entry) = state.file_mut(file) else {
             return;
         };
@@ -152,14 +153,7 @@ pub(super) unsafe fn request(
     }
     let script = match (effect, closed) {
         (Some((result, information)), _) => {
-            let pending = Pending {
-                irp,
-                file,
-                kind: record.kind,
-                ends: NEVER,
-                due: None,
-                record: place,
-            };
+            let pending = Pending::new(irp, (record.kind, file), NEVER, place);
             complete::finish(&pending, result, information);
             return result;
         }
@@ -175,14 +169,7 @@ pub(super) unsafe fn request(
             } else {
                 0
             };
-            let pending = Pending {
-                irp,
-                file,
-                kind: record.kind,
-                ends: NEVER,
-                due: None,
-                record: place,
-            };
+            let pending = Pending::new(irp, (record.kind, file), NEVER, place);
             // SAFETY: Marked before it is completed elsewhere; STATUS_PENDING is returned. Both ways are legal
             // (tdi.md §3.1): a client must look at neither the status nor the request.
             unsafe { irps::mark_pending(irp) };
@@ -191,42 +178,20 @@ pub(super) unsafe fn request(
         }
         Script::Pend(ends) => {
             // SAFETY: Ours.
-            unsafe {
-                keep(Pending {
-                    irp,
-                    file,
-                    kind: record.kind,
-                    ends,
-                    due: None,
-                    record: place,
-                })
-            }
+            unsafe { keep(Pending::new(irp, (record.kind, file), ends, place)) }
         }
         Script::Later(result) => {
             // SAFETY: Ours.
             unsafe {
                 keep(Pending {
-                    irp,
-                    file,
-                    kind: record.kind,
-                    ends: ANY,
                     due: Some(result),
-                    record: place,
+                    ..Pending::new(irp, (record.kind, file), ANY, place)
                 })
             }
         }
         Script::Hook(ends, hook) => {
             // SAFETY: Ours.
-            let result = unsafe {
-                keep(Pending {
-                    irp,
-                    file,
-                    kind: record.kind,
-                    ends,
-                    due: None,
-                    record: place,
-                })
-            };
+            let result = unsafe { keep(Pending::new(irp, (record.kind, file), ends, place)) };
             hook(file);
             result
         }
@@ -249,14 +214,7 @@ const ANY: Ends = Ends {
 /// The transport owns the request.
 unsafe fn fail(irp: PIRP, record: &Record, (way, result): (fault::Way, NTSTATUS)) -> NTSTATUS {
     let place = TRANSPORT.update(|state| state.append(*record));
-    let mut pending = Pending {
-        irp,
-        file: record.file,
-        kind: record.kind,
-        ends: NEVER,
-        due: None,
-        record: place,
-    };
+    let mut pending = Pending::new(irp, (record.kind, record.file), NEVER, place);
     match way {
         fault::Way::AtOnce => {
             complete::finish(&pending, result, 0);
@@ -290,6 +248,10 @@ unsafe fn keep(pending: Pending) -> NTSTATUS {
             unsafe { irps::set_cancel_routine(pending.irp, Some(complete::on_cancel)) };
         }
         let held = !cancelled && TRANSPORT.update(|state| state.hold(pending));
+        if !held {
+            // SAFETY: Ours still, and no cancel can have come.
+            unsafe { irps::set_cancel_routine(pending.irp, None) };
+        }
         // SAFETY: Acquired above.
         unsafe { ntddk::IoReleaseCancelSpinLock(level) };
         if cancelled {

@@ -9,7 +9,7 @@ use super::{
     kinds::{Ends, FileKind, KINDS, Kind, Personality, Script},
     query::Provider,
 };
-use crate::nt::{event::Event, irql, status, watch::Watch};
+use crate::nt::{event::Event, irp, irql, status, watch::Watch};
 
 /// The one transport state: vectors run one at a time.
 pub(crate) static TRANSPORT: Watch<State> = Watch::new(State::new());
@@ -53,6 +53,28 @@ pub(crate) struct Pending {
     pub(crate) due: Option<NTSTATUS>,
     /// Its place in the log.
     pub(crate) record: usize,
+    /// Its cancel routine has been taken, and will complete it.
+    pub(super) cancelled: bool,
+}
+
+impl Pending {
+    /// A request that the transport has, and its place in the log.
+    pub(super) const fn new(
+        irp: PIRP,
+        (kind, file): (Kind, usize),
+        ends: Ends,
+        record: usize,
+    ) -> Self {
+        Self {
+            irp,
+            file,
+            kind,
+            ends,
+            due: None,
+            record,
+            cancelled: false,
+        }
+    }
 }
 
 /// Bytes of data copied into a log record.
@@ -380,19 +402,40 @@ impl State {
         true
     }
 
-    /// Takes out the first held request (oldest first) that `which` accepts: it is the caller's to complete.
+    /// Takes out the first held request (oldest first) that `which` accepts: it is the caller's to complete. One whose cancel routine
+    /// has been taken already is left to that routine (`IoSetCancelRoutine`).
     pub(crate) fn claim(&mut self, mut which: impl FnMut(&Pending) -> bool) -> Option<Pending> {
+        loop {
+            let slot = self
+                .pending
+                .iter_mut()
+                .filter(|slot| {
+                    slot.as_ref()
+                        .is_some_and(|held| !held.cancelled && which(held))
+                })
+                .min_by_key(|slot| slot.as_ref().map(|held| held.record))?;
+            let held = slot.as_mut()?;
+            // SAFETY: It is in the table, so the transport owns it.
+            held.cancelled =
+                held.ends.cancel && !unsafe { irp::set_cancel_routine(held.irp, None) };
+            if !held.cancelled {
+                return slot.take();
+            }
+        }
+    }
+
+    /// What the cancel routine takes out.
+    pub(super) fn claim_cancelled(&mut self, irp: PIRP) -> Option<Pending> {
         self.pending
             .iter_mut()
-            .filter(|slot| slot.as_ref().is_some_and(&mut which))
-            .min_by_key(|slot| slot.as_ref().map(|held| held.record))?
+            .find(|slot| slot.as_ref().is_some_and(|held| held.irp == irp))?
             .take()
     }
 
     /// Place in the log of the oldest held request that `which` accepts.
     pub(crate) fn oldest(&self, which: impl Fn(&Self, &Pending) -> bool) -> Option<usize> {
         let held = self.pending.iter().flatten();
-        held.filter(|held| which(self, held))
+        held.filter(|held| !held.cancelled && which(self, held))
             .map(|held| held.record)
             .min()
     }
