@@ -47,6 +47,8 @@ pub enum Own {
     HandedBack = 0x13,
     /// One of ntsim's transports breaks the order of receives and indications (spec tdi.md §5.1).
     Order = 0x14,
+    /// A request is completed while `IoCancelIrp` has its cancel routine and is about to call it.
+    CancelTaken = 0x15,
 }
 
 impl Own {

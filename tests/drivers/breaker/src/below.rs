@@ -1,15 +1,15 @@
 //! The device below, of the second copy of the driver: what it does with a request is the request's minor function.
 
 use core::{
-    ptr,
-    sync::atomic::{AtomicPtr, Ordering},
+    hint, ptr,
+    sync::atomic::{AtomicBool, AtomicPtr, Ordering},
 };
 
 use client_nt::access;
 use wdk_sys::{
     IRP, IRP_MJ_CREATE, IRP_MJ_INTERNAL_DEVICE_CONTROL, IRP_MJ_READ, IRP_MJ_WRITE, NTSTATUS,
-    PDEVICE_OBJECT, PIRP, PVOID, STATUS_ACCESS_DENIED, STATUS_PENDING, STATUS_SUCCESS,
-    STATUS_UNSUCCESSFUL,
+    PDEVICE_OBJECT, PIRP, PVOID, STATUS_ACCESS_DENIED, STATUS_CANCELLED, STATUS_PENDING,
+    STATUS_SUCCESS, STATUS_UNSUCCESSFUL,
 };
 
 use crate::{
@@ -94,6 +94,47 @@ fn pass_to_default(device: PDEVICE_OBJECT, irp: PIRP) -> NTSTATUS {
 /// Pends, and is completed by a thread of its own.
 pub(crate) const COMPLETE_ELSEWHERE: u8 = 25;
 
+/// Pends; a thread of its own wants to complete it as soon as its cancel routine has been called, and leaves it to that, ...
+pub(crate) const END_IF_NOT_CANCELLED: u8 = 26;
+/// ... or does not.
+pub(crate) const END_ANYWAY: u8 = 27;
+
+/// The cancel routine was called and has the cancel lock.
+static CANCELLING: AtomicBool = AtomicBool::new(false);
+/// The other thread has had its turn.
+static HAD_ITS_TURN: AtomicBool = AtomicBool::new(false);
+
+fn await_flag(flag: &AtomicBool) {
+    while !flag.swap(false, Ordering::SeqCst) {
+        hint::spin_loop();
+    }
+}
+
+/// Lets the other thread have its turn before it releases the cancel lock.
+unsafe extern "C" fn cancel_late(_device: PDEVICE_OBJECT, irp: PIRP) {
+    CANCELLING.store(true, Ordering::SeqCst);
+    await_flag(&HAD_ITS_TURN);
+    // SAFETY: The request is its cancel routine's.
+    let level = unsafe { (*irp).CancelIrql };
+    nt!(IoReleaseCancelSpinLock(level));
+    complete(irp, STATUS_CANCELLED);
+}
+
+unsafe extern "C" fn end_if_not_cancelled(irp: PVOID) {
+    await_flag(&CANCELLING);
+    if set_cancel_routine(irp.cast(), None) {
+        complete(irp.cast(), STATUS_SUCCESS);
+    }
+    HAD_ITS_TURN.store(true, Ordering::SeqCst);
+}
+
+unsafe extern "C" fn end_anyway(irp: PVOID) {
+    await_flag(&CANCELLING);
+    set_cancel_routine(irp.cast(), None);
+    complete(irp.cast(), STATUS_SUCCESS);
+    HAD_ITS_TURN.store(true, Ordering::SeqCst);
+}
+
 unsafe extern "C" fn complete_it(irp: PVOID) {
     complete(irp.cast(), STATUS_SUCCESS);
 }
@@ -167,6 +208,17 @@ pub(crate) unsafe extern "C" fn dispatch(device: PDEVICE_OBJECT, irp: PIRP) -> N
         PEND | SEND => {
             mark_pending(irp);
             PENDING.store(irp, Ordering::SeqCst);
+            STATUS_PENDING
+        }
+        how @ (END_IF_NOT_CANCELLED | END_ANYWAY) => {
+            mark_pending(irp);
+            set_cancel_routine(irp, Some(cancel_late));
+            let body: thread::Body = if how == END_ANYWAY {
+                end_anyway
+            } else {
+                end_if_not_cancelled
+            };
+            nt!(ObfDereferenceObject(thread::start(body, irp)));
             STATUS_PENDING
         }
         RELEASE => {

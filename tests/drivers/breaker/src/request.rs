@@ -71,14 +71,14 @@ pub(crate) fn mark_pending(irp: PIRP) {
     current(irp).Control |= PENDING_RETURNED;
 }
 
-/// IoSetCancelRoutine.
-pub(crate) fn set_cancel_routine(irp: PIRP, routine: PDRIVER_CANCEL) {
+/// IoSetCancelRoutine; whether there was one.
+pub(crate) fn set_cancel_routine(irp: PIRP, routine: PDRIVER_CANCEL) -> bool {
     let new = routine.map_or(ptr::null_mut(), |routine| routine as *mut c_void);
     // SAFETY: Only the member's address is taken.
     let slot = unsafe { &raw mut (*irp).CancelRoutine };
     // SAFETY: An aligned pointer that everyone exchanges atomically.
     let slot = unsafe { AtomicPtr::from_ptr(slot.cast::<*mut c_void>()) };
-    slot.swap(new, Ordering::SeqCst);
+    !slot.swap(new, Ordering::SeqCst).is_null()
 }
 
 /// Completes a request with a status, and returns it.

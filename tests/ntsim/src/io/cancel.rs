@@ -1,6 +1,7 @@
 //! Cancellation: the cancel spin lock and IoCancelIrp.
 
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
@@ -12,7 +13,7 @@ use crate::gate::{self, Call, IrqlRule, Routine};
 use crate::irql::{self, DISPATCH_LEVEL};
 use crate::layout::io::{Device, Irp};
 use crate::mem::poke;
-use crate::own::Own;
+use crate::own::{self, Own};
 use crate::rules::Rules;
 use crate::stop::{self, Stop};
 use crate::trace::{self, EventKind};
@@ -70,8 +71,8 @@ pub fn host_routine(routine: HostCancel) -> usize {
 pub fn set_routine(irp: Irp, routine: usize) -> usize {
     let place = irp.cancel_routine().address();
     // SAFETY: The member is 8 aligned in a live IRP (the caller owns it); drivers exchange it atomically too.
-    let word = unsafe { &*(place as *const std::sync::atomic::AtomicUsize) };
-    word.swap(routine, std::sync::atomic::Ordering::AcqRel)
+    let word = unsafe { &*(place as *const AtomicUsize) };
+    word.swap(routine, Ordering::AcqRel)
 }
 
 fn acquire(call: &Call) -> u64 {
@@ -81,8 +82,39 @@ fn acquire(call: &Call) -> u64 {
 }
 
 fn release(call: &Call) -> u64 {
+    TAKEN.store(0, Ordering::Release);
     irql::release_kernel_lock(lock_word(), call.u8(0));
     0
+}
+
+/// The IRP whose cancel routine IoCancelIrp has taken, until that routine releases the cancel lock; 0 for none. Changed under that lock,
+/// so one is enough; set while the life is locked as well, so that whoever locks the life after he found the routine gone finds it here.
+static TAKEN: AtomicUsize = AtomicUsize::new(0);
+
+/// Stops the machine if a driver completes a request whose cancel routine is about to be called, or has not come further than the cancel
+/// lock: a NULL from IoSetCancelRoutine says that this routine will complete it ("Synchronizing IRP Cancellation"), and IoCancelIrp needs
+/// the stack location, which completing gives up. Called after the request's life was locked.
+pub(super) fn require_not_taken(irp: Irp) {
+    if TAKEN.load(Ordering::Acquire) == irp.0 {
+        own::violation(
+            Own::CancelTaken,
+            [irp.0 as u64, 0, 0],
+            format!(
+                "IoCompleteRequest of {:#x}, which its cancel routine has to complete: IoCancelIrp has taken that routine",
+                irp.0
+            ),
+        );
+    }
+}
+
+/// The device of an IRP's current stack location; 0 if it has come back from there. Whoever completes it moves it on meanwhile.
+fn current_device(irp: Irp) -> usize {
+    let location = irp.current_location().get();
+    if (1..=irp.stack_count().get()).contains(&location) {
+        irp.location(location).device().get()
+    } else {
+        0
+    }
 }
 
 /// How long a cancelled request may take, in 100 ns units: five minutes.
@@ -93,16 +125,16 @@ fn expect_completion(irp: Irp, packet: &'static Packet) {
     if !Rules::IO.is_on() {
         return;
     }
-    let (number, caller) = {
+    let (number, caller, device) = {
         let life = packet.life.lock();
         if life.phase != Phase::Sent {
             return;
         }
-        (life.number, life.caller)
+        (life.number, life.caller, current_device(irp))
     };
     let mut limit = packet.limit.lock();
     if limit.is_none() {
-        let with = device::name(Device(irp.current().device().get()));
+        let with = device::name(Device(device));
         let from = stop::describe(caller);
         *limit = Some(clock::at(clock::deadline(-LIMIT), move || {
             let late = {
@@ -146,12 +178,17 @@ pub(super) fn cancel_irp(irp: Irp, caller: usize) -> bool {
     let packet = irp::require(irp, Own::Object.stop(), "IoCancelIrp");
     irql::require_no_lock("IoCancelIrp");
     let old = irql::acquire_kernel_lock(lock_word());
-    let (irp, routine) = {
+    let (irp, routine, device) = {
         // The copy does not go while this is held.
         let _life = packet.life.lock();
         let irp = packet.copy_below(irp).unwrap_or(irp);
         irp.cancel().set(1);
-        (irp, set_routine(irp, 0))
+        let device = current_device(irp);
+        let routine = set_routine(irp, 0);
+        if routine != 0 {
+            TAKEN.store(irp.0, Ordering::Release);
+        }
+        (irp, routine, device)
     };
     trace::event(EventKind::Note, caller, || {
         let found = if routine == 0 {
@@ -173,11 +210,11 @@ pub(super) fn cancel_irp(irp: Irp, caller: usize) -> bool {
         .find(|(address, _)| *address == routine)
         .map(|(_, host)| *host);
     if let Some(host) = host {
+        TAKEN.store(0, Ordering::Release);
         irql::release_kernel_lock(lock_word(), old);
         host(irp);
     } else {
         // The routine must release the cancel lock with Irp->CancelIrql: the IRQL falls to that inside.
-        let device = irp.current().device().get();
         gate::call_named("cancel routine", routine, &[device as u64, irp.0 as u64]);
         irql::require_no_lock("return of a cancel routine");
     }

@@ -131,6 +131,9 @@ pub fn complete(irp: Irp, caller: usize) {
             "IoCompleteRequest with the cancel routine still set",
         );
     }
+    if caller != 0 {
+        cancel::require_not_taken(irp);
+    }
     cancel::answered(packet);
     trace::event(EventKind::IrpComplete, caller, || {
         let stack = irp.current();

@@ -41,6 +41,7 @@ const RULES: &[Rule] = &[
     rule("irp_of_no_locations", "`IoAllocateIrp` of no stack location", own(0xA), OWN, IRP),
     rule("irp_sent_with_a_cancel_routine", "sent with the cancel routine still set", c9(0x203), IO, CALL),
     rule("irp_completed_with_a_cancel_routine", "completed with the cancel routine still set", c9(0x07), IO, COMPLETE),
+    rule("irp_completed_before_its_cancel_routine", "completed by another than its cancel routine, which `IoCancelIrp` has taken", own(0x15), OWN, "io/cancel.rs"),
     rule("irp_with_a_user_buffer", "a request of `KernelMode` with a buffer of user space", c4(0xE2), "security checks", CALL),
     rule("irp_with_a_status_block_gone", "the status block of a thread's request on a stack frame that is gone", c9(0x0C), IO, "io/build.rs"),
     rule("irp_with_an_event_gone", "the event of a thread's request on a stack frame that is gone", c9(0x0D), IO, "io/build.rs"),

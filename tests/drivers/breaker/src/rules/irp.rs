@@ -11,8 +11,9 @@ use super::table;
 use crate::{
     below,
     driver::Bench,
-    nt::{APC, DISPATCH, at, event, free, nt, peek, poke, pool, set, wait, with},
+    nt::{APC, DISPATCH, at, event, free, nt, peek, poke, pool, set, settle, wait, with},
     request::{Below, Request, complete, next, set_cancel_routine, set_minor},
+    unicode::unicode,
 };
 
 table![
@@ -40,6 +41,7 @@ table![
     irp_of_no_locations,
     irp_sent_with_a_cancel_routine,
     irp_completed_with_a_cancel_routine,
+    irp_completed_before_its_cancel_routine,
     irp_with_a_user_buffer,
     irp_with_a_status_block_gone,
     irp_with_an_event_gone,
@@ -365,6 +367,19 @@ fn asks(bench: &Bench, wrong: u8, right: u8) {
 
 fn irp_completed_with_a_cancel_routine(bench: &Bench) {
     asks(bench, below::WITH_CANCEL_ROUTINE, below::COMPLETE);
+}
+
+fn irp_completed_before_its_cancel_routine(bench: &Bench) {
+    // The driver that breaks the rule is the one that has the request: this one.
+    let below = Below::open_named(unicode!(breaker_ioctl::DEVICE_NAME));
+    let request = below.request(1);
+    request.prepare(bench.either(below::END_ANYWAY, below::END_IF_NOT_CANCELLED));
+    request.call();
+    nt!(IoCancelIrp(request.irp));
+    request.wait();
+    request.free();
+    // The other thread ends as well.
+    settle();
 }
 
 fn irp_with_a_user_buffer(bench: &Bench) {
