@@ -76,8 +76,8 @@ pub(crate) fn runs(json: &str) -> Result<Vec<Vec<Vector>>> {
 
 /// Reads a report.
 pub(crate) fn read(json: &str) -> Result<Vec<Vector>> {
-    let report: Report =
-        serde_json::from_str(json).with_context(|| format!("no report of rxcectl: {json}"))?;
+    let report: Report = serde_json::from_str(json)
+        .with_context(|| format!("no report of rxcectl; it ends with {}", end_of(json)))?;
     for vector in &report.vectors {
         ensure!(
             vector.verdict != Verdict::Passed
@@ -88,4 +88,14 @@ pub(crate) fn read(json: &str) -> Result<Vec<Vector>> {
         );
     }
     Ok(report.vectors)
+}
+
+/// The last characters of a text, which may be long.
+fn end_of(text: &str) -> &str {
+    const SHOWN: usize = 500;
+    let start = text.len().saturating_sub(SHOWN);
+    let start = (start..=text.len())
+        .find(|&at| text.is_char_boundary(at))
+        .unwrap_or(text.len());
+    text.get(start..).unwrap_or_default()
 }
