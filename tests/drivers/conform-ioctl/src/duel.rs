@@ -15,7 +15,7 @@ pub struct DuelRequest {
 
 /// The duels by name: what runs at the same time. The last ones are parts of
 /// the driver itself, `racy` with a known defect, `fixed` without it.
-pub const DUELS: [&str; 24] = [
+pub const DUELS: [&str; 28] = [
     "initiate/initiate",
     "initiate/tear-down",
     "initiate/remote-release",
@@ -32,6 +32,10 @@ pub const DUELS: [&str; 24] = [
     "receive/tear-down",
     "request/tear-down",
     "query/tear-down",
+    "build/build",
+    "build/tear-down-connection",
+    "connect/tear-down-address",
+    "open/tear-down-transport",
     "racy/lost-update",
     "fixed/lost-update",
     "racy/lock-order",

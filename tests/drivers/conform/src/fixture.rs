@@ -59,36 +59,38 @@ impl Fixture {
     /// A transport.
     pub(crate) fn bound(personality: Personality) -> Outcome<Self> {
         let fixture = Self::storage().ok_or_else(Trouble::no_memory)?;
-        let name = transport::device_name(personality);
-        ok("RxCeBuildTransport", bind(&fixture.transport, &name))?;
+        fixture.build_transport(personality)?;
         Ok(fixture)
     }
 
     /// A transport with an address.
     pub(crate) fn addressed(personality: Personality) -> Outcome<Self> {
         let fixture = Self::bound(personality)?;
-        ok(
-            "RxCeBuildAddress",
-            open_address(&fixture.address, &fixture.transport)?,
-        )?;
+        fixture.build_address()?;
         Ok(fixture)
     }
 
     /// The whole stack, with one circuit.
     pub(crate) fn connected(personality: Personality) -> Outcome<Self> {
         let fixture = Self::addressed(personality)?;
-        ok("RxCeBuildConnection", fixture.connect()?)?;
+        fixture.build_connection()?;
         Ok(fixture)
     }
 
-    /// Builds the whole stack into the storage that is there, where nothing is built.
-    pub(crate) fn build(&self, personality: Personality) -> Outcome {
+    /// Builds the transport into the storage that is there, where nothing is built.
+    pub(crate) fn build_transport(&self, personality: Personality) -> Outcome {
         let name = transport::device_name(personality);
-        ok("RxCeBuildTransport", bind(&self.transport, &name))?;
-        ok(
-            "RxCeBuildAddress",
-            open_address(&self.address, &self.transport)?,
-        )?;
+        ok("RxCeBuildTransport", bind(&self.transport, &name))
+    }
+
+    /// The same for the address.
+    pub(crate) fn build_address(&self) -> Outcome {
+        let answer = open_address(&self.address, &self.transport)?;
+        ok("RxCeBuildAddress", answer)
+    }
+
+    /// The same for the connection with its circuit.
+    pub(crate) fn build_connection(&self) -> Outcome {
         ok("RxCeBuildConnection", self.connect()?)
     }
 

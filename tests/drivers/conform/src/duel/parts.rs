@@ -39,6 +39,32 @@ pub(super) fn build_other(stage: &Stage) -> i32 {
     engine::build_vc(stage.other, stage.connection)
 }
 
+/// RxCeBuildConnection. Its own memory must be there.
+pub(super) fn connect(stage: &Stage) -> i32 {
+    stage.fixture.connect().unwrap_or(NOTHING)
+}
+
+/// RxCeBuildAddress.
+pub(super) fn open_address(stage: &Stage) -> i32 {
+    let fixture = &stage.fixture;
+    fixture::open_address(&fixture.address, &fixture.transport).unwrap_or(NOTHING)
+}
+
+/// RxCeTearDownConnection.
+pub(super) fn tear_down_connection(stage: &Stage) -> i32 {
+    engine::tear_down_connection(stage.connection)
+}
+
+/// RxCeTearDownAddress.
+pub(super) fn tear_down_address(stage: &Stage) -> i32 {
+    engine::tear_down_address(stage.fixture.address.ptr())
+}
+
+/// RxCeTearDownTransport.
+pub(super) fn tear_down_transport(stage: &Stage) -> i32 {
+    engine::tear_down_transport(stage.fixture.transport.ptr())
+}
+
 /// An asynchronous RxCeSend.
 pub(super) fn send_data(stage: &Stage) -> i32 {
     send(stage.vc, &stage.data, 1)

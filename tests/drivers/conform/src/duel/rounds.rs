@@ -127,11 +127,7 @@ fn round(
     faults: Option<&Faults>,
 ) -> Outcome<Option<Played>> {
     runner::clean()?;
-    if duel.bare {
-        stage.bare();
-    } else {
-        stage.set(duel.more)?;
-    }
+    stage.set(duel.built, duel.more)?;
     for &kind in duel.held {
         parts::hold(kind);
     }

@@ -5,7 +5,8 @@ use rxce_client::{RXCE_CONNECTION, RXCE_VC};
 use super::{crew::no_memory, racy::Racy};
 use crate::{
     client::{self, Answer, CLIENT, Call},
-    fixture::{self, Fixture, buffer},
+    engine,
+    fixture::{self, Fixture, buffer, bytes_of, ok},
     nt::mdl::Buffer,
     outcome::Outcome,
     transport::{Kind, Personality, TRANSPORT},
@@ -28,7 +29,22 @@ pub(super) struct Stage {
     pub(super) data: Buffer,
     pub(super) room: Buffer,
     pub(super) racy: Racy,
+    /// What the storage for another circuit held when the stage was set.
+    pub(super) other_before: [u8; size_of::<RXCE_VC>()],
     before: [usize; COUNTS],
+}
+
+/// How much of the stack is built.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Built {
+    /// Nothing: the parts are of [`super::racy`].
+    Nothing,
+    Transport,
+    Address,
+    /// A connection whose first circuit has been torn down.
+    Connection,
+    /// All of it.
+    Circuit,
 }
 
 /// How many numbers an outcome has besides the answers.
@@ -48,26 +64,36 @@ impl Stage {
             data: buffer(b"duel")?,
             room: Buffer::new(&[0; 16]).ok_or_else(no_memory)?,
             racy: Racy::new(),
+            other_before: [0; size_of::<RXCE_VC>()],
             before: [0; COUNTS],
             fixture,
         })
     }
 
-    /// For parts that share nothing but a few numbers.
-    pub(super) fn bare(&mut self) {
+    /// Builds so much of the stack. With `more`, the client asks for more data than is indicated to it.
+    pub(super) fn set(&mut self, built: Built, more: bool) -> Outcome {
         self.racy.reset();
-        self.before = now();
-    }
-
-    /// Builds the stack. With `more`, the client asks for more data than is indicated to it.
-    pub(super) fn set(&mut self, more: bool) -> Outcome {
-        self.fixture.build(Personality::Orderly)?;
-        self.endpoint = self.fixture.endpoint();
-        self.address = self.fixture.address_file();
+        let fixture = &self.fixture;
+        if built >= Built::Transport {
+            fixture.build_transport(Personality::Orderly)?;
+        }
+        if built >= Built::Address {
+            fixture.build_address()?;
+        }
+        if built >= Built::Connection {
+            fixture.build_connection()?;
+        }
+        if built == Built::Connection {
+            ok("RxCeTearDownVC", engine::tear_down_vc(self.vc))?;
+        }
+        if built == Built::Circuit {
+            (self.endpoint, self.address) = (fixture.endpoint(), fixture.address_file());
+        }
         if more {
             let mdl = self.room.mdl();
             CLIENT.update(|client| client.answer(Answer::More(mdl, 12)));
         }
+        self.other_before = bytes_of(self.other);
         self.before = now();
         Ok(())
     }

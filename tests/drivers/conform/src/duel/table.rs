@@ -3,10 +3,10 @@
 use super::{
     parts::{self, NOTHING},
     racy,
-    stage::{Part, Stage},
+    stage::{Built, Part, Stage},
 };
 use crate::{
-    fixture::state_of,
+    fixture::{self, state_of},
     nt::status::{
         CONNECTION_ABORTED, CONNECTION_DISCONNECTED, DATA_NOT_ACCEPTED, INVALID_PARAMETER,
         MORE_PROCESSING_REQUIRED, SUCCESS,
@@ -25,8 +25,8 @@ pub(super) struct Duel {
     pub(super) held: &'static [Kind],
     /// The client asks for more data than was indicated.
     pub(super) more: bool,
-    /// There is no circuit: the parts are of [`super::racy`].
-    pub(super) bare: bool,
+    /// What is built before they meet.
+    pub(super) built: Built,
     /// Judges what the parts answered and what was seen.
     pub(super) judge: fn(&Seen) -> Outcome,
 }
@@ -52,6 +52,22 @@ impl Seen<'_> {
             (part, answer),
             (part, allowed.first().copied().unwrap_or(0)),
         )
+    }
+
+    /// One of the first two parts succeeded, the other one was refused.
+    fn one_of_two(&self) -> Outcome {
+        let [one, two, ..] = self.answers;
+        let mut both = [one, two];
+        both.sort_unstable();
+        same("the answers", both, [INVALID_PARAMETER, SUCCESS])
+    }
+
+    /// The first part builds on what the second one tears down: whether the child was built. The parent counts it, or is gone.
+    fn child_or_end(&self) -> Outcome<bool> {
+        self.one_of_two()?;
+        self.callbacks([0; 5])?;
+        self.disconnects(0, 0)?;
+        Ok(self.first() == SUCCESS)
     }
 
     /// RELEASE and ABORT requests.
@@ -100,7 +116,7 @@ pub(super) const TABLE: [Duel; conform_ioctl::DUELS.len()] = [
         parts: &[parts::initiate, parts::initiate, parts::answer],
         held: &[Kind::Release],
         more: false,
-        bare: false,
+        built: Built::Circuit,
         judge: |seen| {
             // R1.
             seen.answered(0, &[SUCCESS])?;
@@ -115,7 +131,7 @@ pub(super) const TABLE: [Duel; conform_ioctl::DUELS.len()] = [
         parts: &[parts::initiate, parts::tear_down, parts::answer],
         held: &[Kind::Release],
         more: false,
-        bare: false,
+        built: Built::Circuit,
         judge: |seen| {
             // R3.
             seen.answered(0, &[SUCCESS, INVALID_PARAMETER])?;
@@ -130,7 +146,7 @@ pub(super) const TABLE: [Duel; conform_ioctl::DUELS.len()] = [
         parts: &[parts::initiate, parts::remote_release, parts::answer],
         held: &[Kind::Release],
         more: false,
-        bare: false,
+        built: Built::Circuit,
         judge: |seen| {
             // R2: our RELEASE, or the acknowledgement of theirs; the client is told if the event came first.
             seen.answered(0, &[SUCCESS])?;
@@ -147,7 +163,7 @@ pub(super) const TABLE: [Duel; conform_ioctl::DUELS.len()] = [
         parts: &[parts::initiate, parts::remote_abort, parts::answer],
         held: &[Kind::Release],
         more: false,
-        bare: false,
+        built: Built::Circuit,
         judge: |seen| {
             // R2: whoever came first found the circuit active.
             seen.answered(0, &[SUCCESS])?;
@@ -168,13 +184,10 @@ pub(super) const TABLE: [Duel; conform_ioctl::DUELS.len()] = [
         parts: &[parts::tear_down, parts::tear_down, parts::answer],
         held: &[Kind::Release],
         more: false,
-        bare: false,
+        built: Built::Circuit,
         judge: |seen| {
             // R5.
-            let [one, two, ..] = seen.answers;
-            let mut both = [one, two];
-            both.sort_unstable();
-            same("the answers", both, [INVALID_PARAMETER, SUCCESS])?;
+            seen.one_of_two()?;
             seen.disconnects(1, 0)?;
             seen.callbacks([0; 5])?;
             seen.torn_down()
@@ -185,7 +198,7 @@ pub(super) const TABLE: [Duel; conform_ioctl::DUELS.len()] = [
         parts: &[parts::tear_down, parts::remote_release, parts::answer],
         held: &[Kind::Release],
         more: false,
-        bare: false,
+        built: Built::Circuit,
         judge: |seen| {
             // R4.
             seen.answered(0, &[SUCCESS])?;
@@ -202,7 +215,7 @@ pub(super) const TABLE: [Duel; conform_ioctl::DUELS.len()] = [
         parts: &[parts::tear_down, parts::remote_abort, parts::answer],
         held: &[Kind::Release],
         more: false,
-        bare: false,
+        built: Built::Circuit,
         judge: |seen| {
             // R4.
             seen.answered(0, &[SUCCESS])?;
@@ -220,7 +233,7 @@ pub(super) const TABLE: [Duel; conform_ioctl::DUELS.len()] = [
         parts: &[parts::tear_down, parts::address_error, parts::answer],
         held: &[Kind::Release],
         more: false,
-        bare: false,
+        built: Built::Circuit,
         judge: |seen| {
             // R10.
             seen.answered(0, &[SUCCESS])?;
@@ -237,7 +250,7 @@ pub(super) const TABLE: [Duel; conform_ioctl::DUELS.len()] = [
         parts: &[parts::build_other, parts::initiate_other, parts::answer],
         held: &[Kind::Connect],
         more: false,
-        bare: false,
+        built: Built::Circuit,
         judge: |seen| {
             // R14.
             seen.answered(1, &[SUCCESS, INVALID_PARAMETER])?;
@@ -250,7 +263,7 @@ pub(super) const TABLE: [Duel; conform_ioctl::DUELS.len()] = [
         parts: &[parts::build_other, parts::tear_down_other, parts::answer],
         held: &[Kind::Connect],
         more: false,
-        bare: false,
+        built: Built::Circuit,
         judge: |seen| {
             // R14: tear-down refuses while it is built.
             seen.answered(0, &[SUCCESS])?;
@@ -271,7 +284,7 @@ pub(super) const TABLE: [Duel; conform_ioctl::DUELS.len()] = [
         parts: &[parts::build_other, parts::remote_abort_other, parts::answer],
         held: &[Kind::Connect],
         more: false,
-        bare: false,
+        built: Built::Circuit,
         judge: |seen| {
             // What comes before the connect fails the build; what comes after it is delivered when the circuit is built.
             seen.answered(0, &[SUCCESS, CONNECTION_ABORTED])?;
@@ -297,7 +310,7 @@ pub(super) const TABLE: [Duel; conform_ioctl::DUELS.len()] = [
         parts: &[parts::send_data, parts::tear_down, parts::answer],
         held: &[Kind::Send],
         more: false,
-        bare: false,
+        built: Built::Circuit,
         judge: |seen| {
             // R7: a send that was taken completes once, before the tear-down returns.
             seen.answered(0, &[SUCCESS, CONNECTION_DISCONNECTED])?;
@@ -312,7 +325,7 @@ pub(super) const TABLE: [Duel; conform_ioctl::DUELS.len()] = [
         parts: &[parts::send_data, parts::initiate, parts::answer],
         held: &[Kind::Send, Kind::Release],
         more: false,
-        bare: false,
+        built: Built::Circuit,
         judge: |seen| {
             // R6.
             seen.answered(0, &[SUCCESS, CONNECTION_DISCONNECTED])?;
@@ -327,7 +340,7 @@ pub(super) const TABLE: [Duel; conform_ioctl::DUELS.len()] = [
         parts: &[parts::receive, parts::tear_down],
         held: &[],
         more: false,
-        bare: false,
+        built: Built::Circuit,
         judge: |seen| {
             seen.answered(0, &[SUCCESS, DATA_NOT_ACCEPTED])?;
             seen.answered(1, &[SUCCESS])?;
@@ -347,7 +360,7 @@ pub(super) const TABLE: [Duel; conform_ioctl::DUELS.len()] = [
         ],
         held: &[],
         more: true,
-        bare: false,
+        built: Built::Circuit,
         judge: |seen| {
             // A request that the client asked for is answered by one DataReady.
             let allowed = [MORE_PROCESSING_REQUIRED, SUCCESS, DATA_NOT_ACCEPTED];
@@ -368,12 +381,77 @@ pub(super) const TABLE: [Duel; conform_ioctl::DUELS.len()] = [
         parts: &[parts::ask, parts::tear_down, parts::answer],
         held: &[Kind::Query],
         more: false,
-        bare: false,
+        built: Built::Circuit,
         judge: |seen| {
             seen.answered(1, &[SUCCESS])?;
             seen.callbacks([0; 5])?;
             seen.disconnects(1, 0)?;
             seen.torn_down()
+        },
+    },
+    Duel {
+        name: "build/build",
+        parts: &[parts::build_other, parts::build_other],
+        held: &[],
+        more: false,
+        built: Built::Connection,
+        judge: |seen| {
+            // One structure, reserved once.
+            seen.one_of_two()?;
+            seen.callbacks([0; 5])?;
+            same("State", state_of(seen.stage.other), RXCE_VC_ACTIVE)
+        },
+    },
+    Duel {
+        name: "build/tear-down-connection",
+        parts: &[parts::build_other, parts::tear_down_connection],
+        held: &[],
+        more: false,
+        built: Built::Connection,
+        judge: |seen| {
+            // The circuit counts, or its connection is claimed.
+            let built = seen.child_or_end()?;
+            if built {
+                same("State", state_of(seen.stage.other), RXCE_VC_ACTIVE)?;
+            } else {
+                let other = fixture::bytes_of(seen.stage.other);
+                same("the circuit's bytes", other, seen.stage.other_before)?;
+            }
+            let fixture = &seen.stage.fixture;
+            same(
+                "whether the connection is zero",
+                fixture.connection.is_zero(),
+                !built,
+            )
+        },
+    },
+    Duel {
+        name: "connect/tear-down-address",
+        parts: &[parts::connect, parts::tear_down_address],
+        held: &[],
+        more: false,
+        built: Built::Address,
+        judge: |seen| {
+            let built = seen.child_or_end()?;
+            let fixture = &seen.stage.fixture;
+            if built {
+                same("State", fixture.state(), RXCE_VC_ACTIVE)?;
+            }
+            let zero = [fixture.connection.is_zero(), fixture.address.is_zero()];
+            same("whether [connection, address] are zero", zero, [!built; 2])
+        },
+    },
+    Duel {
+        name: "open/tear-down-transport",
+        parts: &[parts::open_address, parts::tear_down_transport],
+        held: &[],
+        more: false,
+        built: Built::Transport,
+        judge: |seen| {
+            let built = seen.child_or_end()?;
+            let fixture = &seen.stage.fixture;
+            let zero = [fixture.address.is_zero(), fixture.transport.is_zero()];
+            same("whether [address, transport] are zero", zero, [!built; 2])
         },
     },
     racy(
@@ -431,7 +509,7 @@ const fn racy(name: &'static str, parts: &'static [Part], judge: fn(&Seen) -> Ou
         parts,
         held: &[],
         more: false,
-        bare: true,
+        built: Built::Nothing,
         judge,
     }
 }
@@ -452,7 +530,7 @@ fn built(seen: &Seen) -> Outcome {
             initiated == SUCCESS,
         );
     }
-    let bytes = crate::fixture::bytes_of(seen.stage.other);
+    let bytes = fixture::bytes_of(seen.stage.other);
     holds(
         "a circuit that was not built is zero",
         bytes.iter().all(|&byte| byte == 0),
