@@ -2,7 +2,7 @@
 //!
 //! What is here is pure: no pointer, no IRP, no allocation. [`life`] decides what an event means for a circuit,
 //! [`circuit`] carries the life-cycle routines out over a handful of operations that the driver (or a model checker)
-//! provides, [`receive`] keeps a circuit's byte stream in order, and the rest checks and encodes what clients hand
+//! provides, [`receive`] keeps a circuit's byte stream in order, [`parts`] says who is the last to use a request, and the rest checks and encodes what clients hand
 //! in. The driver runs this very code; nothing is modelled twice.
 
 #![cfg_attr(not(test), no_std)]
@@ -15,6 +15,7 @@ pub mod circuit;
 pub mod ea;
 pub mod ledger;
 pub mod life;
+pub mod parts;
 pub mod race;
 pub mod receive;
 pub mod recent;

@@ -9,12 +9,13 @@ use core::{
     cell::{Cell, UnsafeCell},
     mem::offset_of,
     ptr::NonNull,
-    sync::atomic::{AtomicBool, AtomicU32, Ordering},
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use rxce_engine::{
     Error,
     ledger::{InFlight, Kind},
+    parts::Parts,
     receive::Channel,
 };
 use wdk_sys::{NTSTATUS, PDEVICE_OBJECT, PIRP, PMDL, PVOID, STATUS_MORE_PROCESSING_REQUIRED};
@@ -87,7 +88,7 @@ pub(super) struct Request {
     owner: NonNull<Header>,
     irp: Irp,
     purpose: Purpose,
-    parts: AtomicU32,
+    parts: Parts,
     /// Set under the circuit's lock when the ledger learns that the transport has been called.
     called: AtomicBool,
     home: Home,
@@ -126,7 +127,7 @@ impl RequestList {
             // SAFETY: A listed request lives.
             let request_ref = unsafe { request.as_ref() };
             if !request_ref.cancelled.replace(true) {
-                request_ref.parts.fetch_add(1, Ordering::Relaxed);
+                request_ref.parts.add();
                 return Some(Handle(request));
             }
             // SAFETY: The request is in this list.
@@ -170,7 +171,7 @@ impl Request {
             owner,
             irp,
             purpose,
-            parts: AtomicU32::new(0),
+            parts: Parts::none(),
             called: AtomicBool::new(false),
             home,
             cancelled: Cell::new(false),
@@ -237,7 +238,7 @@ impl Request {
 
     /// Whether nobody has a part of it.
     pub(super) fn is_idle(&self) -> bool {
-        self.parts.load(Ordering::Acquire) == 0
+        self.parts.is_none()
     }
 
     /// Makes the packet of an idle request ready for another use.
@@ -275,16 +276,6 @@ impl Request {
         self.called.load(Ordering::Acquire)
     }
 
-    /// Counts a part down; `true` for the last one. The only one left needs no locked instruction: nobody else has a part that he
-    /// could share, and a canceller takes one of listed requests only, of which the completion has a part, too.
-    fn is_last_part(&self) -> bool {
-        let only = self.parts.load(Ordering::Acquire) == 1;
-        if only {
-            self.parts.store(0, Ordering::Release);
-        }
-        only || self.parts.fetch_sub(1, Ordering::AcqRel) == 1
-    }
-
     /// Status and bytes of a request that is over, as its packet has them.
     pub(super) fn outcome(&self) -> (NTSTATUS, usize) {
         // SAFETY: The packet is the driver's again once the request is over, and was completed then.
@@ -292,9 +283,9 @@ impl Request {
     }
 }
 
-/// How many parts a request begins with.
+/// Who has a part of a request when it begins.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Parts {
+pub(super) enum Holders {
     /// One for the completion routine: the transport gets the packet from an event handler.
     Completion = 1,
     /// One more for the submitter.
@@ -321,7 +312,7 @@ impl Handle {
         request: NonNull<Request>,
         reference: AnyRef,
         target: &Target,
-        parts: Parts,
+        holders: Holders,
     ) -> Self {
         // SAFETY: Forwarded: the request is the caller's.
         let request_ref = unsafe { request.as_ref() };
@@ -329,7 +320,7 @@ impl Handle {
         request_ref.called.store(false, Ordering::Relaxed);
         // SAFETY: Forwarded.
         unsafe { request_ref.irp.aim(target) };
-        request_ref.parts.store(parts as u32, Ordering::Release);
+        request_ref.parts.begin(holders as u32);
         reference.leave();
         Self(request)
     }
@@ -342,7 +333,7 @@ impl Handle {
 
     /// Takes another part, for a request that is issued again.
     pub(super) fn add_part(self) {
-        self.get().parts.fetch_add(1, Ordering::Relaxed);
+        self.get().parts.add();
     }
 
     /// Gives a part back; the last one frees the request and releases the circuit.
@@ -370,7 +361,7 @@ impl Handle {
     /// `<= DISPATCH_LEVEL`
     pub(super) unsafe fn give_up_part(self) -> Option<Last> {
         let (owner, home) = (self.get().owner, self.get().home);
-        self.get().is_last_part().then(|| Last {
+        self.get().parts.give_up().then(|| Last {
             // SAFETY: Nobody has a part any more; the allocation was given up when the request was armed.
             request: (home == Home::Pool).then(|| unsafe { PoolBox::from_raw(self.0) }),
             owner,
@@ -385,7 +376,7 @@ impl Handle {
     ///
     /// As for [`Self::drop_part`]; nobody else knows the request.
     pub(super) unsafe fn disarm(self) {
-        self.get().parts.store(1, Ordering::Relaxed);
+        self.get().parts.begin(1);
         // SAFETY: Forwarded: this is the only part.
         unsafe { self.drop_part() };
     }

@@ -29,7 +29,7 @@ use super::{
     layer::Layer,
     peer::Connection,
     registry::{self, AnyRef, Block, Header, Ref, ids::OwnedId, pointers},
-    request::{Handle, Parts, Purpose, Request, RequestList},
+    request::{Handle, Holders, Purpose, Request, RequestList},
 };
 use crate::{
     abi::{self, Client},
@@ -373,9 +373,9 @@ impl Circuit {
 
     /// Arms a request that nobody else has.
     fn arm(reference: AnyRef, request: PoolBox<Request>, target: &Target) -> Handle {
-        let parts = Parts::CompletionAndSubmitter;
+        let holders = Holders::CompletionAndSubmitter;
         // SAFETY: The request is idle, was made for this target or fits it, and is given up to its parts here.
-        unsafe { Handle::arm(request.into_raw(), reference, target, parts) }
+        unsafe { Handle::arm(request.into_raw(), reference, target, holders) }
     }
 
     /// The circuit of a request.

@@ -21,7 +21,7 @@ use crate::{
         counters::OfCircuit,
         peer::Connection,
         registry::{self, Header, Ref, ids::OwnedId},
-        request::{Handle, Parts, Request, RequestList},
+        request::{Handle, Holders, Request, RequestList},
     },
     nt::{
         event::Event, file::File, handle_thread::HANDLE_THREAD, irp::Irp, irql::Pageable,
@@ -121,9 +121,9 @@ impl Circuit {
         let target = circuit.target_at(device);
         let connect = circuit.fit(connect, &target)?;
         let reference = circuit.again().ok_or(Error::InvalidParameter)?.erase();
-        let parts = Parts::CompletionAndSubmitter;
+        let holders = Holders::CompletionAndSubmitter;
         // SAFETY: The request is new, fits the target, and is given up to its parts here.
-        Ok(unsafe { Handle::arm(connect.into_raw(), reference, &target, parts) })
+        Ok(unsafe { Handle::arm(connect.into_raw(), reference, &target, holders) })
     }
 
     /// Replaces requests whose packets are too small for the endpoint's device: a filter may sit above it.

@@ -14,7 +14,7 @@ use super::Circuit;
 use crate::{
     connection::{
         registry::AnyRef,
-        request::{Ending, Handle, Home, Parts, Purpose, Request, RequestList},
+        request::{Ending, Handle, Holders, Home, Purpose, Request, RequestList},
     },
     nt::{event, handle_thread::HANDLE_THREAD, irql::Pageable, time},
     tdi::request as call,
@@ -92,9 +92,9 @@ impl engine::Circuit for Circuit {
         let disconnects = unsafe { disconnects.as_ref() };
         // SAFETY: The caller drains the circuit, and asks for each once.
         let request = unsafe { disconnects.put(which, request) };
-        let parts = Parts::CompletionAndSubmitter;
+        let holders = Holders::CompletionAndSubmitter;
         // SAFETY: The request is new and fits the target.
-        Some(unsafe { Handle::arm(request, reference.erase(), &target, parts) })
+        Some(unsafe { Handle::arm(request, reference.erase(), &target, holders) })
     }
 
     fn call_driver(&self, request: Handle, submission: Submission) {

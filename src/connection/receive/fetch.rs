@@ -18,7 +18,7 @@ use super::offer::{self, data_ready};
 use crate::{
     connection::{
         circuit::Circuit,
-        request::{Ending, Handle, Parts, Purpose, Request},
+        request::{Ending, Handle, Holders, Purpose, Request},
         transfer::{Destination, Wanted, receive_flags},
     },
     nt::mdl::{self, Mdl},
@@ -38,7 +38,7 @@ pub(super) enum Started {
 /// Makes a packet for what the client wants, to be returned from the event handler. The caller has the guard, which
 /// passes to the request.
 pub(super) fn hand_back(circuit: &Circuit, channel: Channel, wanted: Wanted) -> Started {
-    match begin(circuit, channel, wanted, Parts::Completion) {
+    match begin(circuit, channel, wanted, Holders::Completion) {
         Ok(request) => {
             // SAFETY: The request is listed, and the client's memory stays until DataReady.
             unsafe { prepare_client(circuit, channel, request, wanted) };
@@ -55,7 +55,7 @@ fn begin(
     circuit: &Circuit,
     channel: Channel,
     wanted: Wanted,
-    parts: Parts,
+    holders: Holders,
 ) -> Result<Handle, Error> {
     // SAFETY: The client's chain is valid and describes the wanted bytes.
     let part = match unsafe { Mdl::for_parts_of(wanted.chain.as_ptr(), wanted.bytes) } {
@@ -66,7 +66,7 @@ fn begin(
         wanted: Some(wanted),
         mdl: Some(part),
     };
-    list(circuit, channel, destination, parts).map_err(|error| {
+    list(circuit, channel, destination, holders).map_err(|error| {
         if error != Error::InsufficientResources {
             abandon(circuit, channel);
         }
@@ -90,7 +90,7 @@ fn list(
     circuit: &Circuit,
     channel: Channel,
     destination: Destination,
-    parts: Parts,
+    holders: Holders,
 ) -> Result<Handle, Error> {
     // A reference cannot be had once the run-down has begun: the circuit is in tear-down then.
     let reference = circuit.reference().ok_or(Error::Disconnected)?;
@@ -112,14 +112,14 @@ fn list(
     };
     let reference = reference.erase();
     // SAFETY: The request is idle and fits; whoever has the guard is the only one to arm it.
-    let request = unsafe { Handle::arm(request, reference, &target, parts) };
+    let request = unsafe { Handle::arm(request, reference, &target, holders) };
     let chain = destination.wanted.map(|wanted| wanted.chain.as_ptr());
     let transfer = &circuit.stream(channel).transfer;
     // SAFETY: The guard is ours.
     unsafe { transfer.begin(destination, &target) };
-    let handover = match parts {
-        Parts::Completion => Handover::Returned,
-        Parts::CompletionAndSubmitter => Handover::Submitted,
+    let handover = match holders {
+        Holders::Completion => Handover::Returned,
+        Holders::CompletionAndSubmitter => Handover::Submitted,
     };
     let admitted = engine::change(circuit, |ledger| {
         let admitted = ledger.life.admits_receive();
@@ -173,8 +173,13 @@ fn fetch_more(circuit: &Circuit, channel: Channel) -> Option<Handle> {
             wanted: None,
             mdl: Some(free),
         };
-        list(circuit, channel, destination, Parts::CompletionAndSubmitter)
-            .map(|request| (request, bytes))
+        list(
+            circuit,
+            channel,
+            destination,
+            Holders::CompletionAndSubmitter,
+        )
+        .map(|request| (request, bytes))
     });
     match listed {
         Ok((request, bytes)) => {
@@ -477,7 +482,7 @@ pub(super) fn fetch_for_client(circuit: &Circuit, channel: Channel, wanted: Want
 
 /// Submits a request for what the client wants; tells what follows if it is over already.
 fn fetch_wanted(circuit: &Circuit, channel: Channel, wanted: Wanted) -> Next {
-    let request = match begin(circuit, channel, wanted, Parts::CompletionAndSubmitter) {
+    let request = match begin(circuit, channel, wanted, Holders::CompletionAndSubmitter) {
         Ok(request) => request,
         Err(Error::InsufficientResources) => return let_go(circuit, channel),
         Err(_) => return Next::Idle,
