@@ -185,10 +185,12 @@ pub enum Command {
         /// How many operations in each.
         each: u32,
     },
-    /// Sends in turn on the first circuits of each of the pair, one send under way on each; then [`LAST`] on each, and waits
+    /// Sends in turn on the first circuits of the engine and of its rival, one send under way on each; then [`LAST`] on each, and waits
     /// for the peers to send it back. The answer has a batch for each turn, with two columns: the ticks of the engine, and of
-    /// the hand-written client.
+    /// the rival.
     Stream {
+        /// Against whom.
+        rival: Rival,
         /// Bytes of a send.
         bytes: u32,
         /// How many circuits.
@@ -217,13 +219,13 @@ pub enum Command {
 
 impl Command {
     /// Bytes of a command.
-    pub const SIZE: usize = 20;
+    pub const SIZE: usize = 24;
 
     /// The command as bytes.
     #[must_use]
     pub fn to_bytes(self) -> [u8; Self::SIZE] {
-        let words: [u32; 5] = match self {
-            Self::Resize(circuits) => [0, circuits, 0, 0, 0],
+        let words: [u32; 6] = match self {
+            Self::Resize(circuits) => [0, circuits, 0, 0, 0, 0],
             Self::Measure {
                 operation,
                 pick,
@@ -240,7 +242,7 @@ impl Command {
                     Pick::Spread(set) => (1, set),
                     Pick::Random => (2, 0),
                 };
-                [operation, random, set, batches, each]
+                [operation, random, set, batches, each, 0]
             }
             Self::Pair { provider, circuits } => {
                 let (kind, port) = match provider {
@@ -248,7 +250,7 @@ impl Command {
                     Provider::Pending => (1, 0),
                     Provider::Tcp(port) => (2, port.into()),
                 };
-                [4, kind, port, circuits, 0]
+                [4, kind, port, circuits, 0, 0]
             }
             Self::Contest {
                 rival,
@@ -264,15 +266,16 @@ impl Command {
                     Contest::Threads => 4,
                     Contest::Sleeps => 5,
                 };
-                [5, contest, batches, each, rival.to_word()]
+                [5, contest, batches, each, rival.to_word(), 0]
             }
             Self::Stream {
+                rival,
                 bytes,
                 circuits,
                 sends,
                 turns,
-            } => [6, bytes, circuits, sends, turns],
-            Self::Floor { batches, each } => [7, batches, each, 0, 0],
+            } => [6, bytes, circuits, sends, turns, rival.to_word()],
+            Self::Floor { batches, each } => [7, batches, each, 0, 0, 0],
             Self::Count { side, step } => {
                 let side = match side {
                     Side::Engine => 0,
@@ -284,7 +287,7 @@ impl Command {
                     Step::TearDown => 2,
                     Step::Build => 3,
                 };
-                [8, side, step, 0, 0]
+                [8, side, step, 0, 0, 0]
             }
         };
         let mut bytes = [0; Self::SIZE];
@@ -305,7 +308,8 @@ impl Command {
             .filter_map(|chunk| chunk.first_chunk().copied())
             .map(u32::from_le_bytes);
         let mut next = || words.next();
-        let [first, second, third, fourth, fifth] = [next()?, next()?, next()?, next()?, next()?];
+        let [first, second, third] = [next()?, next()?, next()?];
+        let [fourth, fifth, sixth] = [next()?, next()?, next()?];
         match first {
             0 => Some(Self::Resize(second)),
             1..=3 => Some(Self::Measure {
@@ -351,6 +355,7 @@ impl Command {
                 circuits: third,
                 sends: fourth,
                 turns: fifth,
+                rival: Rival::from_word(sixth)?,
             }),
             7 => Some(Self::Floor {
                 batches: second,
@@ -449,6 +454,7 @@ mod tests {
                 each: 9,
             },
             Command::Stream {
+                rival: Rival::Prescribed,
                 bytes: 1,
                 circuits: 2,
                 sends: 3,

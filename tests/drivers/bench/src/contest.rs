@@ -239,24 +239,30 @@ impl Pair {
         Ok([alone, both, 0])
     }
 
-    /// Sends on the first `circuits` circuits in turn; the ticks of both clients.
+    /// Sends on the first so many circuits in turn; the ticks of both clients.
     ///
     /// # Errors
     ///
     /// The first failure of a client.
     pub(crate) fn stream(
         &self,
-        bytes: u32,
-        circuits: u32,
-        sends: u32,
+        rival: Rival,
+        [bytes, circuits, sends]: [u32; 3],
         answer: &mut [u8],
     ) -> Result<usize> {
         if circuits == 0 || circuits > self.circuits {
             return Err(STATUS_INVALID_PARAMETER);
         }
         let engine = || stream(&self.engine, bytes, circuits, sends);
-        let floor = || stream(&self.floor, bytes, circuits, sends);
-        in_turn(1, answer, engine, floor)
+        match rival {
+            Rival::ByHand => in_turn(1, answer, engine, || {
+                stream(&self.floor, bytes, circuits, sends)
+            }),
+            Rival::Prescribed => {
+                let rival = Prescribed::new(self.provider, circuits)?;
+                in_turn(1, answer, engine, || stream(&rival, bytes, circuits, sends))
+            }
+        }
     }
 }
 

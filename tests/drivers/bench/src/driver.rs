@@ -262,13 +262,14 @@ fn execute(work: &mut Work, command: Command, output: &mut [u8]) -> Result<usize
             pair.run(rival, contest, each, answer)
         }
         Command::Stream {
+            rival,
             bytes,
             circuits,
             sends,
             ..
         } => {
             let pair = work.pair.as_ref().ok_or(STATUS_INVALID_PARAMETER)?;
-            pair.stream(bytes, circuits, sends, answer)
+            pair.stream(rival, [bytes, circuits, sends], answer)
         }
         Command::Count { side, step } => {
             let pair = work.pair.as_ref().ok_or(STATUS_INVALID_PARAMETER)?;

@@ -15,7 +15,7 @@ pub(super) const FLOOR: &str = "by hand";
 pub(super) const PRESCRIBED: &str = "by hand, as prescribed";
 
 /// What a rival's rows are called, and what is said of the engine's that were measured in turn with it.
-const fn titles(rival: Rival) -> (&'static str, &'static str) {
+pub(super) const fn titles(rival: Rival) -> (&'static str, &'static str) {
     match rival {
         Rival::ByHand => (FLOOR, ""),
         Rival::Prescribed => (PRESCRIBED, ", in turn with the contract"),
@@ -126,7 +126,7 @@ impl Cycle {
 /// Failures of the drivers.
 pub fn rows(machine: &Machine, effort: &Effort) -> Result<Vec<Row>> {
     let (mut send, mut prescribed) = (Both::default(), Both::default());
-    let mut pended = Both::default();
+    let (mut pended, mut prescribed_pended) = (Both::default(), Both::default());
     let mut threads = [Rival::ByHand, Rival::Prescribed].map(Threads::new);
     let mut cycle = Cycle::new(Rival::ByHand);
     let mut prescribed_cycle = Cycle::new(Rival::Prescribed);
@@ -144,6 +144,8 @@ pub fn rows(machine: &Machine, effort: &Effort) -> Result<Vec<Row>> {
         machine.pair(Provider::Pending, 100)?;
         let columns = machine.contest(Contest::PendedSend, batches, 50)?;
         pended.note(&columns, 0, 1);
+        let columns = machine.contest_with(Rival::Prescribed, Contest::PendedSend, batches, 50)?;
+        prescribed_pended.note(&columns, 0, 1);
     }
     machine.part()?;
     let scale = machine.nanoseconds_per_tick();
@@ -153,6 +155,7 @@ pub fn rows(machine: &Machine, effort: &Effort) -> Result<Vec<Row>> {
     rows.extend(send.rows(subject, "send", Rival::ByHand, scale, Some(aim)));
     rows.extend(prescribed.rows(subject, "send", Rival::Prescribed, scale, None));
     rows.extend(pended.rows(subject, "send, pended", Rival::ByHand, scale, Some(aim)));
+    rows.extend(prescribed_pended.rows(subject, "send, pended", Rival::Prescribed, scale, None));
     rows.extend(cycle.rows(subject, scale, Some("at most 10 % more")));
     rows.extend(prescribed_cycle.rows(subject, scale, None));
     for threads in threads {

@@ -1,13 +1,11 @@
 //! The engine, the hand-written client and plain sockets over the host's loopback.
 
-use std::net::TcpStream;
-
 use anyhow::Result;
 use bench_ioctl::{Contest, Provider, Rival};
 
 use super::{
     Effort, Subject,
-    contests::{Both, Cycle, FLOOR},
+    contests::{Both, Cycle, FLOOR, titles},
     machine::Machine,
     placement::Apart,
     report::{Row, median, quantile},
@@ -121,63 +119,108 @@ fn streams(machine: &Machine, effort: &Effort) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for circuits in effort.streams.iter().copied() {
         machine.pair(Provider::Tcp(port), circuits)?;
-        let mut plain = sockets::open(port, circuits)?;
+        let mut sockets = sockets::open(port, circuits)?;
         for bytes in effort.sizes.iter().copied() {
             let sends = (effort.volume / bytes).clamp(4 * circuits, 4_000);
-            let mut rates: [Vec<f64>; 3] = Default::default();
-            // The engine's against the others'.
-            let mut ratios: [Vec<f64>; 2] = Default::default();
+            let stream = [bytes, circuits, sends, effort.turns];
+            let mut floor = Stream::new(Rival::ByHand, stream);
+            let mut contract = Stream::new(Rival::Prescribed, stream);
+            let mut plain = Rates::default();
             for _ in 0..effort.rounds {
-                let turns = turns(machine, &mut plain, [bytes, sends, effort.turns])?;
-                let sent = f64::from(bytes) * f64::from(sends);
-                for (rates, times) in rates.iter_mut().zip(&turns) {
-                    // Bytes in a nanosecond are gigabytes in a second.
-                    rates.push(sent / median(times) * 1_000.0);
-                }
-                let [engine, others @ ..] = &turns;
-                for (ratios, other) in ratios.iter_mut().zip(others) {
-                    let pairs = other.iter().zip(engine);
-                    let pairs: Vec<f64> = pairs.map(|(other, engine)| other / engine).collect();
-                    ratios.push(median(&pairs));
-                }
+                let engine = floor.measure(machine)?;
+                let times: Result<Vec<f64>> = (0..effort.turns)
+                    .map(|_| Ok(sockets::stream(&mut sockets, bytes, sends)?.as_nanos() as f64))
+                    .collect();
+                plain.note(&stream, &engine, &times?);
+                contract.measure(machine)?;
             }
-            let ([engine, floor, plain], [of_floor, of_plain]) = (rates, ratios);
-            let row = |name: &str, samples| {
-                Row::samples("bytes sent, loopback TCP", name, "MB/s", samples)
-                    .circuits(circuits)
-                    .bytes(bytes)
-            };
-            let plain = row(PLAIN, plain);
-            let floor = row(FLOOR, floor).against(&plain, PLAIN);
-            let mut engine = row("engine", engine)
-                .ratio(FLOOR, &of_floor)
-                .ratio(PLAIN, &of_plain);
+            let plain_row = floor.row(PLAIN, plain.rates);
+            let [engine, by_hand] = floor.rows();
+            let mut engine = engine.ratio(PLAIN, &plain.engine_of_it);
             if bytes >= 16 * 1024 {
                 engine = engine.aim("at least 0.98 of by hand");
             }
-            rows.extend([engine, floor, plain]);
+            rows.extend([engine, by_hand.against(&plain_row, PLAIN), plain_row]);
+            rows.extend(contract.rows());
         }
     }
     Ok(rows)
 }
 
-/// Nanoseconds of the turns of the engine, the hand-written client and plain sockets, with so many bytes, sends and turns.
-fn turns(
-    machine: &Machine,
-    plain: &mut [TcpStream],
-    [bytes, sends, turns]: [u32; 3],
-) -> Result<[Vec<f64>; 3]> {
-    let circuits = u32::try_from(plain.len())?;
-    let columns = machine.stream(bytes, circuits, sends, turns)?;
-    let scale = machine.nanoseconds_per_tick();
-    let mut columns = columns.into_iter();
-    let mut next = || {
-        let ticks = columns.next().unwrap_or_default();
-        ticks.into_iter().map(|ticks| ticks * scale).collect()
-    };
-    let (engine, floor) = (next(), next());
-    let plain: Result<Vec<f64>> = (0..turns)
-        .map(|_| Ok(sockets::stream(plain, bytes, sends)?.as_nanos() as f64))
-        .collect();
-    Ok([engine, floor, plain?])
+/// Streams of one size on so many circuits, by the engine and a rival in turn.
+struct Stream {
+    rival: Rival,
+    /// Bytes of a send, circuits, sends, turns.
+    stream: [u32; 4],
+    engine: Vec<f64>,
+    other: Rates,
+}
+
+/// Megabytes of a second in each round, and what the engine's, turn by turn, are of them.
+#[derive(Default)]
+struct Rates {
+    rates: Vec<f64>,
+    engine_of_it: Vec<f64>,
+}
+
+impl Rates {
+    /// Notes a round: nanoseconds of the engine's turns, and of its own.
+    fn note(&mut self, stream: &[u32; 4], engine: &[f64], own: &[f64]) {
+        self.rates.push(rate(stream, own));
+        let pairs = own.iter().zip(engine);
+        let pairs: Vec<f64> = pairs.map(|(own, engine)| own / engine).collect();
+        self.engine_of_it.push(median(&pairs));
+    }
+}
+
+/// Megabytes of a second in a round with turns of so many nanoseconds.
+fn rate([bytes, _, sends, _]: &[u32; 4], turns: &[f64]) -> f64 {
+    // Bytes in a nanosecond are gigabytes in a second.
+    f64::from(*bytes) * f64::from(*sends) / median(turns) * 1_000.0
+}
+
+impl Stream {
+    const fn new(rival: Rival, stream: [u32; 4]) -> Self {
+        Self {
+            rival,
+            stream,
+            engine: Vec::new(),
+            other: Rates {
+                rates: Vec::new(),
+                engine_of_it: Vec::new(),
+            },
+        }
+    }
+
+    /// Runs a round; nanoseconds of the engine's turns.
+    fn measure(&mut self, machine: &Machine) -> Result<Vec<f64>> {
+        let scale = machine.nanoseconds_per_tick();
+        let columns = machine.stream(self.rival, self.stream)?;
+        let mut columns = columns.into_iter();
+        let mut next = || -> Vec<f64> {
+            let ticks = columns.next().unwrap_or_default();
+            ticks.into_iter().map(|ticks| ticks * scale).collect()
+        };
+        let (engine, other) = (next(), next());
+        self.engine.push(rate(&self.stream, &engine));
+        self.other.note(&self.stream, &engine, &other);
+        Ok(engine)
+    }
+
+    fn row(&self, name: &str, samples: Vec<f64>) -> Row {
+        let [bytes, circuits, ..] = self.stream;
+        Row::samples("bytes sent, loopback TCP", name, "MB/s", samples)
+            .circuits(circuits)
+            .bytes(bytes)
+    }
+
+    /// The engine's, against the rival's, and the rival's.
+    fn rows(&self) -> [Row; 2] {
+        let (whom, turns) = titles(self.rival);
+        let engine = self.row(&format!("engine{turns}"), self.engine.clone());
+        [
+            engine.ratio(whom, &self.other.engine_of_it),
+            self.row(whom, self.other.rates.clone()),
+        ]
+    }
 }

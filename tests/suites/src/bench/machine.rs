@@ -153,13 +153,18 @@ impl Machine {
         self.columns(command, each)
     }
 
-    /// Ticks of a stream of sends, by the engine and by the hand-written client, in each turn.
+    /// Ticks of a stream of sends, by the engine and by a rival, in each turn.
     ///
     /// # Errors
     ///
     /// The first failure of a client.
-    pub fn stream(&self, bytes: u32, circuits: u32, sends: u32, turns: u32) -> Result<Columns> {
+    pub fn stream(
+        &self,
+        rival: Rival,
+        [bytes, circuits, sends, turns]: [u32; 4],
+    ) -> Result<Columns> {
         let command = Command::Stream {
+            rival,
             bytes,
             circuits,
             sends,

@@ -11,7 +11,7 @@
 //! Left out is what the engine does without the kernel (checks of structures, of the chain and of the length, public
 //! counters, tracing), and what the transports of the bench never make necessary: the thread for handles (callers above
 //! `PASSIVE_LEVEL`, or with APCs disabled, are refused), and the time-outs of a tear-down with what follows them, as
-//! [`super::Floor`] has none. So nothing is ever cancelled, and nobody counts who is inside `IofCallDriver`.
+//! [`super::Floor`] has none. So nothing is ever cancelled; that the transport has been called is noted all the same.
 //!
 //! ```text
 //! build     open, associate, connect

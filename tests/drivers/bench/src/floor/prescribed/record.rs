@@ -3,7 +3,7 @@
 use core::{
     cell::Cell,
     ptr::{self, NonNull},
-    sync::atomic::{AtomicU32, Ordering},
+    sync::atomic::{AtomicBool, AtomicU32, Ordering},
 };
 
 use client_nt::{pool::NonPaged, status::Result};
@@ -44,6 +44,8 @@ pub(super) struct Record {
     parts: AtomicU32,
     /// Whether it is under way; under the circuit's lock.
     listed: Cell<bool>,
+    /// Whether `IofCallDriver` is known to have handed it over; set under the circuit's lock.
+    called: AtomicBool,
     home: Home,
 }
 
@@ -67,6 +69,7 @@ impl Record {
             context: Cell::new(ptr::null_mut()),
             parts: AtomicU32::new(0),
             listed: Cell::new(false),
+            called: AtomicBool::new(false),
             home,
         })
     }
@@ -90,9 +93,10 @@ impl Record {
         self.listed.get()
     }
 
-    /// It is listed or unlisted. The caller holds the circuit's lock.
+    /// It is listed, or unlisted since it is over. The caller holds the circuit's lock.
     pub(super) fn note_listed(&self, listed: bool) {
         self.listed.set(listed);
+        self.called.store(!listed, Ordering::Release);
     }
 
     /// How it ended.
@@ -141,6 +145,10 @@ impl Record {
         circuit.root().transport.driver.acquire();
         // SAFETY: Prepared above.
         unsafe { request::call(device, irp) };
+        // One that is over was handed over: its end has said so.
+        if !record.called.load(Ordering::Acquire) {
+            circuit.hold(|_| record.called.store(true, Ordering::Release));
+        }
     }
 
     /// Gives a request back that was armed and not listed.

@@ -1,4 +1,5 @@
-//! The send (rxce.md §5.11), with fourteen calls of the kernel where a request lies on the shelf.
+//! The send (rxce.md §5.11), with fourteen calls of the kernel where a request lies on the shelf and is over when `IofCallDriver` returns,
+//! and sixteen where it is not.
 
 use client_nt::status::Result;
 use wdk_sys::{PMDL, PVOID, STATUS_CONNECTION_DISCONNECTED, ntddk::IoGetRelatedDeviceObject};
