@@ -14,13 +14,13 @@ use suites::bench::{
 /// What a report must have: subject, and how many rows.
 const SUBJECTS: [(&str, usize); 14] = [
     ("ntsim, all rules off", 4),
-    ("null transport", 22),
+    ("null transport", 24),
     ("two threads on disjoint circuits", 4),
     ("driver code, null transport", 24),
     ("loopback TCP, one circuit", 17),
     ("loopback TCP, a whole cycle", 4),
     ("64 bytes and an answer, loopback TCP", 9),
-    ("bytes sent, loopback TCP", 12),
+    ("bytes sent, loopback TCP", 20),
     ("100 in use", 12),
     ("100 in use, far apart", 12),
     ("any, at random", 12),
