@@ -39,10 +39,10 @@ const RECORDED: [(&str, u32, u32); 4] = [
 ];
 /// The same of the client that keeps the contract by hand: what it costs whoever keeps it. The engine calls the kernel as often.
 const PRESCRIBED: [(&str, u32, u32); 4] = [
-    ("send", 199, 14),
-    ("disconnect", 259, 19),
-    ("tear-down", 294, 26),
-    ("build", 787, 59),
+    ("send", 207, 14),
+    ("disconnect", 266, 19),
+    ("tear-down", 295, 26),
+    ("build", 795, 59),
 ];
 /// Waits of a cycle over loopback that put a thread to sleep, by the engine and by hand: for the association, the connect, the
 /// disconnect and the close of the endpoint. One more would be a thread that is woken for nothing.
