@@ -125,11 +125,11 @@ impl Stream {
         Next::Idle
     }
 
-    /// Takes the guard for bytes that were refused before the circuit was announced, if there are any.
+    /// Takes the guard for bytes that were refused, if there are any and nobody has it. Its [`Self::release`] decides whether they can
+    /// be fetched: the redelivery buffer may be full of others.
     pub const fn claim_held(&mut self) -> bool {
         let claimed = self.held && !self.taken;
         if claimed {
-            self.held = false;
             self.taken = true;
         }
         claimed
@@ -178,6 +178,21 @@ mod tests {
         stream.requested();
         assert_eq!(stream.release(&life, Room::Left), Next::Idle);
         assert_eq!(stream.indicate(&life), Indication::Offer);
+    }
+
+    #[test]
+    fn refused_bytes_wait_while_the_buffer_is_full() {
+        let life = Life::new(Closing::Orderly);
+        let mut stream = Stream::new();
+        assert_eq!(stream.indicate(&life), Indication::Offer);
+        assert_eq!(stream.indicate(&life), Indication::Refuse);
+        assert_eq!(stream.release(&life, Room::None), Next::Idle);
+        // Whoever announces the circuit only now.
+        assert!(stream.claim_held());
+        assert_eq!(stream.release(&life, Room::None), Next::Idle);
+        assert!(stream.claim_held());
+        assert!(!stream.claim_held(), "somebody has the guard");
+        assert_eq!(stream.release(&life, Room::Left), Next::Redeliver);
     }
 
     #[test]

@@ -105,11 +105,9 @@ impl World {
             (Event::CatchUp, _) if self.alive && self.announced => {
                 let fetch = model.stuck && model.holder == Holder::Nobody;
                 assert_eq!(stream.claim_held(), fetch);
+                // What follows is the end of a holding like any other.
                 if fetch {
-                    *model = Model {
-                        holder: Holder::Receive,
-                        stuck: false,
-                    };
+                    model.holder = Holder::Receive;
                 }
             }
             (Event::Indicate, Holder::Nobody) => {

@@ -147,7 +147,11 @@ impl Vc {
         });
         if held {
             change(&**circuit, |ledger| {
-                ledger.streams.of(Channel::Normal).abandon();
+                let life = ledger.life;
+                let stream = ledger.streams.of(Channel::Normal);
+                // The fetch ends at once.
+                let _ = stream.release(&life, Room::Left);
+                stream.abandon();
             });
         }
     }
@@ -320,7 +324,11 @@ impl Vc {
             self.discard(request);
             self.data_ready(number);
             change(&**circuit, |ledger| {
-                ledger.streams.of(Channel::Normal).abandon();
+                let life = ledger.life;
+                let stream = ledger.streams.of(Channel::Normal);
+                // The fetch ends at once.
+                let _ = stream.release(&life, Room::Left);
+                stream.abandon();
             });
             return;
         }

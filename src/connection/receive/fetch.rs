@@ -507,7 +507,7 @@ pub(in crate::connection) fn catch_up(circuit: &Circuit, channel: Channel) {
         ledger.life.admits_receive() && ledger.streams.of(channel).claim_held()
     });
     if held {
-        redeliver(circuit, channel);
+        release(circuit, channel);
     }
 }
 
