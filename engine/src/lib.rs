@@ -2,8 +2,8 @@
 //!
 //! What is here is pure: no pointer, no IRP, no allocation. [`life`] decides what an event means for a circuit,
 //! [`circuit`] carries the life-cycle routines out over a handful of operations that the driver (or a model checker)
-//! provides, [`receive`] keeps a circuit's byte stream in order, [`parts`] says who is the last to use a request, and the rest checks and encodes what clients hand
-//! in. The driver runs this very code; nothing is modelled twice.
+//! provides, [`receive`] keeps a circuit's byte stream in order, [`parts`] says who is the last to use a request, and the
+//! rest checks and encodes what clients hand in. The driver runs this very code; nothing is modelled twice.
 
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]

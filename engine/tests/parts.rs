@@ -52,8 +52,8 @@ impl Word for Modelled {
 /// A request: its parts, and what its holders use.
 struct Request {
     parts: Parts<Modelled>,
-    /// How often it was used. Reading is using: holders share it.
-    contents: UnsafeCell<u32>,
+    /// What loom watches: holders share it by reading it, and whoever has it alone writes it.
+    contents: UnsafeCell<()>,
     /// Whether it is in the circuit's list. The lock is the circuit's.
     listed: Mutex<bool>,
     /// How many found that theirs was the last part.
@@ -68,7 +68,7 @@ impl Request {
                 word: AtomicU32::new(0),
                 ordered,
             }),
-            contents: UnsafeCell::new(0),
+            contents: UnsafeCell::new(()),
             listed: Mutex::new(true),
             last: AtomicU32::new(0),
         };

@@ -324,11 +324,7 @@ impl Vc {
             self.discard(request);
             self.data_ready(number);
             change(&**circuit, |ledger| {
-                let life = ledger.life;
-                let stream = ledger.streams.of(Channel::Normal);
-                // The fetch ends at once.
-                let _ = stream.release(&life, Room::Left);
-                stream.abandon();
+                ledger.streams.of(Channel::Normal).abandon();
             });
             return;
         }
